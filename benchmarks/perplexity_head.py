@@ -1,0 +1,62 @@
+"""Perplexity with a vocabulary of 250,880: the head in chunks against all logits at once, time and peak memory."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+
+import torch
+from torch import Tensor
+from transformers import BloomConfig, BloomForCausalLM
+
+from benchmarks.bloom_560m import VOCABULARY
+from benchmarks.ratios import Ratio, time_ratio
+from lf_experiments.evaluations.perplexity import chunked_nll, full_nll
+
+TOKENS = 2048
+METHODS = {"full": full_nll, "chunked": chunked_nll}
+
+
+def ratios(rounds: int) -> list[Ratio]:
+    """Time and extra peak memory of one window of 2,048 tokens through two layers and the head."""
+    model, ids_BT = model_and_window()
+    mask_BT = torch.ones_like(ids_BT)
+    with torch.no_grad():
+        values = {name: nll(model, ids_BT, mask_BT) for name, nll in METHODS.items()}
+        time = time_ratio(
+            "all logits at once / head in chunks, time",
+            "",
+            lambda: full_nll(model, ids_BT, mask_BT),
+            lambda: chunked_nll(model, ids_BT, mask_BT),
+            rounds,
+            f"the sums differ by {abs(values['full'] / values['chunked'] - 1):.0e} of themselves",
+        )
+    extra = [(extra_memory("full"), extra_memory("chunked")) for _ in range(rounds)]
+    detail = f"{extra[0][0] / 2**30:.2f} GiB against {extra[0][1] / 2**30:.2f} GiB above the model"
+    return [
+        time,
+        Ratio("all logits at once / head in chunks, peak memory", "", [full / chunked for full, chunked in extra], detail),
+    ]
+
+
+def model_and_window() -> tuple[BloomForCausalLM, Tensor]:
+    """A short model with BLOOM's vocabulary, and one window of random tokens."""
+    torch.manual_seed(0)
+    config = BloomConfig(vocab_size=VOCABULARY, hidden_size=1024, n_layer=2, n_head=16)
+    return BloomForCausalLM(config).eval(), torch.randint(3, VOCABULARY, (1, TOKENS))
+
+
+def extra_memory(method: str) -> int:
+    """Peak memory of a method above that of the model alone, in bytes, in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(measured_memory, (method,))
+
+
+def measured_memory(method: str) -> int:
+    """Growth of this process's peak resident memory while one window is scored."""
+    model, ids_BT = model_and_window()
+    model.base_model(input_ids=ids_BT[:, :8])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with torch.no_grad():
+        METHODS[method](model, ids_BT, torch.ones_like(ids_BT))
+    return 1024 * max(1, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)

@@ -1,0 +1,1 @@
+"""What is lost when a region is switched off."""

@@ -1,0 +1,65 @@
+"""What every language loses without each key linguistic region, and without random neurons (sec. 4.3, Table 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+from torch import Tensor
+from tqdm import tqdm
+
+from lf_experiments.evaluations.perplexity import Window, head_can_be_chunked, likelihood
+from lf_experiments.models.load import Reader
+from lf_experiments.neurons.deactivate import deactivated
+
+NOTHING = "none"
+RANDOM = "random"
+
+
+@dataclass(frozen=True)
+class Deactivation:
+    """Neurons to switch off together."""
+
+    name: str
+    """`NOTHING`, the language whose key region it is, or `RANDOM`."""
+    draw: int
+    """Which of the random draws; 0 for the others."""
+    off_LN: Tensor
+    """The neurons, (layers, neurons of a layer), bool."""
+
+
+def perplexity_table(
+    reader: Reader, deactivations: list[Deactivation], windows: dict[str, list[Window]], batch_tokens: int
+) -> pd.DataFrame:
+    """The perplexity of every language under every deactivation, in the columns of `perplexity.csv`.
+
+    `windows` holds the text of each language. The first deactivation is `NOTHING`: the increase is against it.
+    """
+    chunked = head_can_be_chunked(reader.model)
+    rows = []
+    with tqdm(total=len(deactivations) * len(windows), desc="perplexity", unit="cell", mininterval=1.0) as progress:
+        for deactivation in deactivations:
+            with deactivated(reader.sites, deactivation.off_LN):
+                for language in windows:
+                    found = likelihood(reader, windows[language], batch_tokens, chunked)
+                    rows.append(
+                        {
+                            "deactivated": deactivation.name,
+                            "draw": deactivation.draw,
+                            "language": language,
+                            "perplexity": found.perplexity,
+                            "nll": found.nll,
+                            "tokens": found.tokens,
+                            "bytes": found.bytes,
+                            "bits_per_byte": found.bits_per_byte,
+                        }
+                    )
+                    progress.update()
+    table = pd.DataFrame(rows)
+    table.insert(4, "increase_percent", 100 * (table["perplexity"] / table["language"].map(baseline(table)) - 1))
+    return table
+
+
+def baseline(table: pd.DataFrame) -> dict[str, float]:
+    """The perplexity of every language with no neuron off."""
+    return table[table["deactivated"] == NOTHING].set_index("language")["perplexity"].to_dict()

@@ -1,0 +1,102 @@
+"""Loading a model and its tokenizer from a folder in Hugging Face layout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from lf_experiments.config import InputError, ModelConfig
+from lf_experiments.models.checkpoints import TOKENIZER_FILES, WEIGHT_FILES, matching_files
+from lf_experiments.models.families import neuron_sites, neurons_per_layer
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A model ready to read: its weights in evaluation mode, its tokenizer and its neuron sites, one per layer."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    sites: list[nn.Module]
+    add_special_tokens: bool
+    context: int | None
+    """Tokens the model was trained to read at once, where anything says so."""
+
+    def token_ids(self, texts: list[str]) -> list[list[int]]:
+        """The token ids of each text, without padding."""
+        if not texts:
+            return []
+        return self.tokenizer(texts, add_special_tokens=self.add_special_tokens, verbose=False)["input_ids"]
+
+    @property
+    def num_neurons_per_layer(self) -> int:
+        """Neurons of one layer, N."""
+        return neurons_per_layer(self.model.config.get_text_config())
+
+    @property
+    def num_parameters(self) -> int:
+        """Parameters of the model, tied ones counted once."""
+        return self.model.num_parameters()
+
+
+def load_reader(folder: Path, config: ModelConfig) -> Reader:
+    """Load what `folder` holds, as `config` says.
+
+    No code from the folder is run unless `config.trust_remote_code`. Raises `InputError` for a folder without weights or
+    tokenizer, or with an architecture whose neurons cannot be found.
+    """
+    tokenizer = load_tokenizer(tokenizer_folder(folder, config), config.trust_remote_code)
+    model = load_model(folder, config)
+    context = config.context or context_of(model)
+    return Reader(model, tokenizer, neuron_sites(model), config.add_special_tokens, context)
+
+
+def tokenizer_folder(folder: Path, config: ModelConfig) -> Path:
+    """The folder of the tokenizer: the model's own unless the configuration names another."""
+    return Path(config.tokenizer).expanduser() if config.tokenizer else folder
+
+
+def load_model(folder: Path, config: ModelConfig) -> PreTrainedModel:
+    if not matching_files(folder, WEIGHT_FILES):
+        raise InputError("model.path", folder, "it has no weights", f"put one of {', '.join(WEIGHT_FILES)} into it")
+    device_map = config.device_map or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=config.dtype.value,
+            device_map=device_map,
+            trust_remote_code=config.trust_remote_code,
+            local_files_only=True,
+            **exact_bloom(folder),
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError) as error:
+        raise InputError(
+            "model.path", folder, f"it cannot be loaded: {error}", "check the folder with transformers alone"
+        ) from error
+    return model.eval()
+
+
+def exact_bloom(folder: Path) -> dict[str, bool]:
+    """The argument that keeps a BLOOM from computing its MLP in slices, past the module whose input is recorded."""
+    is_bloom = '"bloom"' in (folder / "config.json").read_text(encoding="utf-8")
+    return {"slow_but_exact": False} if is_bloom else {}
+
+
+def load_tokenizer(folder: Path, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+    if not matching_files(folder, TOKENIZER_FILES):
+        raise InputError("model.tokenizer", folder, "it has no tokenizer", "give model.tokenizer=FOLDER with the files of one")
+    return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
+
+
+def context_of(model: PreTrainedModel) -> int | None:
+    """Tokens the model reads at once, from its configuration; None where that does not say."""
+    config = model.config.get_text_config()
+    for name in ("max_position_embeddings", "seq_length", "n_positions"):
+        if getattr(config, name, None):
+            return getattr(config, name)
+    return None

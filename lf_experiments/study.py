@@ -1,0 +1,260 @@
+"""The study: the paper's method section as code, stage by stage.
+
+1. capture     sentences -> neurons                    (sec. 3.1, eq. 5)
+2. compare     neurons -> similarity map, LRDS, SADS   (sec. 3.1 and 3.2, eq. 6-9)
+3. probe       neurons -> key linguistic regions       (sec. 3.3, eq. 10-14)
+4. deactivate  regions -> perplexity without them      (sec. 4.3)
+5. report      tables -> figures, report, tracking
+
+Each stage can be left out, and is skipped when its files are there with the same inputs.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from lf_experiments.config import Config, InputError, Stage
+from lf_experiments.corpora.parallel import ParallelSentences, drawn_sentences
+from lf_experiments.corpora.text import documents
+from lf_experiments.evaluations.deactivation import NOTHING, RANDOM, Deactivation, baseline, perplexity_table
+from lf_experiments.evaluations.perplexity import text_windows
+from lf_experiments.measures.regions import probe, random_region, region_of
+from lf_experiments.measures.similarity import compare
+from lf_experiments.models.checkpoints import checkpoint_folder, tokenizer_fingerprint, training_step, weight_fingerprint
+from lf_experiments.models.load import Reader, load_reader, tokenizer_folder
+from lf_experiments.neurons.capture import capture
+from lf_experiments.neurons.kept_capture import Captured, kept_capture
+from lf_experiments.results.figures import save_figures
+from lf_experiments.results.report import write_report
+from lf_experiments.results.run_folder import RunFolder
+from lf_experiments.results.tracking import log_run
+from lf_experiments.storage import fingerprint, write_json
+
+log = logging.getLogger(__name__)
+
+
+class Study:
+    """One model at one checkpoint, read with one set of sentences; the results go into one run folder."""
+
+    def __init__(self, config: Config, run: RunFolder) -> None:
+        self.config = config
+        self.run = run
+
+    def go(self) -> None:
+        """Run the configured stages in their order. Sentences and text are read first: they may not be usable."""
+        self.run.note(data=self.data_facts())
+        self.run.note(model=self.model_facts())
+        for stage in Stage:
+            if not self.run.is_done(stage.name, self.inputs(stage)):
+                self.run.forget(stage.name)
+        for stage in self.config.stages:
+            self.run_stage(stage)
+
+    def run_stage(self, stage: Stage) -> None:
+        """Run one stage unless its results are there."""
+        if self.run.is_done(stage.name, self.inputs(stage)):
+            log.info("%s: done before with the same inputs", stage.name)
+            return
+        with self.run.stage(stage.name, self.inputs(stage)) as scalars:
+            scalars.update(getattr(self, stage.name)() or {})
+        write_json(self.run.path / "metrics.json", self.metrics())
+
+    def inputs(self, stage: Stage) -> dict[str, Any]:
+        """Everything the results of a stage depend on."""
+        inputs: dict[str, Any] = dict(self.capture_inputs)
+        if stage in (Stage.probe, Stage.deactivate):
+            inputs["threshold"] = self.config.probe.threshold
+        if stage is Stage.deactivate:
+            text = self.config.text
+            inputs["text"] = [self.documents, text.windows.name, text.window, self.config.model.context]
+            inputs["control"] = [self.config.control.draws, self.config.seed]
+        return inputs
+
+    # What is read -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def sentences(self) -> ParallelSentences:
+        """The parallel sentences, the same meanings in every language."""
+        return drawn_sentences(self.config.dataset, self.config.languages, self.config.seed)
+
+    @cached_property
+    def samples(self) -> list[tuple[str, str, str]]:
+        """(language, meaning, sentence) in the order of the map: language by language, the same meanings in each."""
+        return [
+            (language, meaning, text)
+            for language in self.config.languages
+            for meaning, text in zip(self.sentences.meanings, self.sentences.texts[language], strict=True)
+        ]
+
+    @cached_property
+    def documents(self) -> dict[str, list[str]]:
+        """The text whose perplexity is measured, by language; none where no perplexity is asked for."""
+        needed = Stage.deactivate in self.config.stages or self.run.has("deactivate")
+        return documents(self.config.text, self.config.languages) if needed else {}
+
+    # Who reads it -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def reader(self) -> Reader:
+        """The model, loaded when a stage needs it."""
+        return load_reader(checkpoint_folder(self.config), self.config.model)
+
+    # 1. capture -------------------------------------------------------------------------------------------------------
+
+    def capture(self) -> dict[str, int]:
+        """Record the neurons on every sentence, eq. (5); leaves `samples.csv`, and the activations in the cache."""
+        rows = pd.DataFrame(self.samples, columns=["language", "meaning", "text"])
+        rows.insert(2, "tokens", self.captured.tokens_S.tolist())
+        self.run.write_table("samples.csv", rows.rename_axis("index").reset_index())
+        layers, _, neurons = self.captured.h_LSN.shape
+        parameters = self.captured.num_parameters
+        return {"num_parameters": parameters, "num_layers": layers, "num_neurons": layers * neurons}
+
+    @cached_property
+    def capture_inputs(self) -> dict[str, Any]:
+        """Everything the activations depend on."""
+        folder = checkpoint_folder(self.config)
+        return {
+            "weights": weight_fingerprint(folder),
+            "tokenizer": tokenizer_fingerprint(tokenizer_folder(folder, self.config.model)),
+            "dtype": self.config.model.dtype.name,
+            "add_special_tokens": self.config.model.add_special_tokens,
+            "samples": self.samples,
+        }
+
+    @cached_property
+    def captured(self) -> Captured:
+        """The activations of all sentences: from the cache, or recorded now."""
+        if Stage.capture not in self.config.stages:
+            self.require(Stage.capture)
+        if not self.config.cache.enabled:
+            return self.captured_now()
+        kept = self.config.cache_folder / "captures" / fingerprint(self.capture_inputs)
+        return kept_capture(kept, self.captured_now)
+
+    def captured_now(self) -> Captured:
+        """Read every sentence with the model."""
+        texts = [text for _, _, text in self.samples]
+        h_LSN = capture(self.reader, texts, self.config.runtime.batch_tokens)
+        tokens_S = torch.tensor([len(ids) for ids in self.reader.token_ids(texts)])
+        return Captured(h_LSN, tokens_S, self.reader.num_parameters)
+
+    @property
+    def language_S(self) -> Tensor:
+        """The number of the language of each sample."""
+        return torch.arange(len(self.config.languages)).repeat_interleave(self.config.dataset.sentences)
+
+    @property
+    def meaning_S(self) -> Tensor:
+        """The number of the meaning of each sample."""
+        return torch.arange(self.config.dataset.sentences).repeat(len(self.config.languages))
+
+    # 2. compare -------------------------------------------------------------------------------------------------------
+
+    def compare(self) -> dict[str, float]:
+        """Similarity map, LRDS and SADS, eq. (6)-(9); leaves `similarity.npy` and `layers.csv`."""
+        comparison = compare(self.captured.h_LSN, self.language_S, self.meaning_S)
+        self.run.write_array("similarity.npy", comparison.similarity_SS.to(torch.float32).numpy())
+        scores = pd.DataFrame({"lrds": comparison.layer_lrds, "sads": comparison.layer_sads})
+        self.run.write_table("layers.csv", scores.rename_axis("layer").reset_index())
+        return {"lrds": comparison.lrds, "sads": comparison.sads}
+
+    # 3. probe ---------------------------------------------------------------------------------------------------------
+
+    def probe(self) -> dict[str, int]:
+        """The key linguistic region of every language, eq. (10)-(14); leaves `regions.csv` and `key_neurons.parquet`."""
+        regions = probe(self.captured.h_LSN, self.language_S, self.config.probe.threshold)
+        self.run.write_table("regions.csv", regions.sizes(self.config.languages))
+        self.run.write_table("key_neurons.parquet", regions.key_neurons(self.config.languages))
+        return {"sklr": regions.sklr}
+
+    # 4. deactivate ----------------------------------------------------------------------------------------------------
+
+    def deactivate(self) -> dict[str, dict[str, float]]:
+        """The perplexity of every language without each region and without random neurons; leaves `perplexity.csv`."""
+        windows = {
+            language: text_windows(self.reader, texts, self.config.text, language) for language, texts in self.documents.items()
+        }
+        table = perplexity_table(self.reader, self.deactivations(), windows, self.config.runtime.batch_tokens)
+        self.run.write_table("perplexity.csv", table)
+        return {"perplexity": baseline(table)}
+
+    def deactivations(self) -> list[Deactivation]:
+        """What is switched off: nothing, each key region, and as many random neurons as the largest region has."""
+        self.require(Stage.probe)
+        shape = len(self.reader.sites), self.reader.num_neurons_per_layer
+        key_neurons = self.run.read_table("key_neurons.parquet")
+        regions = {language: region_of(language, key_neurons, *shape) for language in self.config.languages}
+        largest = max(int(region.sum()) for region in regions.values())
+        return [
+            Deactivation(NOTHING, 0, torch.zeros(shape, dtype=torch.bool)),
+            *(Deactivation(language, 0, region) for language, region in regions.items()),
+            *(
+                Deactivation(RANDOM, draw, random_region(*shape, largest, self.seed_of(draw)))
+                for draw in range(self.config.control.draws)
+            ),
+        ]
+
+    def seed_of(self, draw: int) -> int:
+        """A seed per random control, unrelated between draws and between seeds of the run."""
+        return int(fingerprint([self.config.seed, draw]), 16) % 2**63
+
+    def require(self, stage: Stage) -> None:
+        """Raise `InputError` unless the results of an earlier stage are in the run folder."""
+        if not self.run.is_done(stage.name, self.inputs(stage)):
+            names = [configured.name for configured in self.config.stages]
+            raise InputError("stages", names, f"this run folder has no results of {stage.name}", f"add {stage.name}")
+
+    # 5. report --------------------------------------------------------------------------------------------------------
+
+    def report(self) -> None:
+        """Figures and report of everything the run folder holds, and its mirror in the tracking service."""
+        save_figures(self.run.path)
+        write_report(self.run.path)
+        self.run.note(tracking=log_run(self.config.tracking, self.run.path))
+
+    # The record -------------------------------------------------------------------------------------------------------
+
+    def metrics(self) -> dict[str, Any]:
+        """The scalars of the run; None where the stage that gives one was not run."""
+        sklr, num_neurons = self.run.scalar("probe", "sklr"), self.run.scalar("capture", "num_neurons")
+        step = self.config.checkpoint.step
+        return {
+            "model": self.config.model.name,
+            "checkpoint": "final" if step is None else f"step{step}",
+            "training_step": training_step(self.config.model.recipe, self.config.checkpoint),
+            "num_parameters": self.run.scalar("capture", "num_parameters"),
+            "num_layers": self.run.scalar("capture", "num_layers"),
+            "num_neurons": num_neurons,
+            "languages": self.config.languages,
+            "sentences_per_language": self.config.dataset.sentences,
+            "lrds": self.run.scalar("compare", "lrds"),
+            "sads": self.run.scalar("compare", "sads"),
+            "sklr": sklr,
+            "sklr_fraction": None if sklr is None else sklr / num_neurons,
+            "perplexity": self.run.scalar("deactivate", "perplexity") or {},
+            "cloze_accuracy": {},
+        }
+
+    def model_facts(self) -> dict[str, Any]:
+        """Which weights and which tokenizer were read with."""
+        return {
+            "folder": str(checkpoint_folder(self.config)),
+            "weight_fingerprint": self.capture_inputs["weights"],
+            "tokenizer_fingerprint": self.capture_inputs["tokenizer"],
+            "hub_commit": None,
+        }
+
+    def data_facts(self) -> dict[str, Any]:
+        """Which sentences and which text were read."""
+        dataset, text = self.config.dataset, self.config.text
+        return {
+            "dataset": {"name": dataset.name, "fingerprint": fingerprint(self.samples), "licence": dataset.licence},
+            "text": {"name": text.name, "fingerprint": fingerprint(self.documents), "licence": text.licence},
+        }

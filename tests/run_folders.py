@@ -1,0 +1,138 @@
+"""A run folder with made-up but plausible numbers, for tests of what is shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lf_experiments.storage import write_json
+
+LANGUAGES = ["en", "zh", "fr", "es", "pt", "ar", "vi", "hi", "id"]
+BEFORE = {"en": 13.94, "zh": 24.01, "fr": 9.62, "es": 10.84, "pt": 11.17, "ar": 14.45, "vi": 10.11, "hi": 11.14, "id": 20.55}
+OUTLIER = 1498.0
+
+
+def write_run_folder(folder: Path, languages: list[str], layers: int = 3, sentences: int = 4, width: int = 512) -> Path:
+    """Write every file of a finished run into `folder`; the last language rises by 1498 % without its key neurons."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(0)
+    samples = sample_table(languages, sentences)
+    regions = region_table(languages, layers, width, random)
+    perplexity = perplexity_table(languages, random)
+    samples.to_csv(folder / "samples.csv", index=False)
+    layer_table(layers).to_csv(folder / "layers.csv", index=False)
+    regions.to_csv(folder / "regions.csv", index=False)
+    perplexity.to_csv(folder / "perplexity.csv", index=False)
+    np.save(folder / "similarity.npy", similarity_map(languages, sentences, random))
+    sklr = int(regions["key_neurons"].sum())
+    write_json(folder / "metrics.json", metrics(languages, layers, sentences, layers * width, sklr))
+    write_json(folder / "run.json", record(languages))
+    return folder
+
+
+def sample_table(languages: list[str], sentences: int) -> pd.DataFrame:
+    rows = [
+        (language, f"m{number}", 5 + number, f"Sentence {number} of <script>{language}</script> & more")
+        for language in languages
+        for number in range(sentences)
+    ]
+    return pd.DataFrame(rows, columns=["language", "meaning", "tokens", "text"]).rename_axis("index").reset_index()
+
+
+def similarity_map(languages: list[str], sentences: int, random: np.random.Generator) -> np.ndarray:
+    """Cosines of vectors made of a common, a language, a meaning and a noise part; some are negative."""
+    language = np.repeat(random.normal(size=(len(languages), 64)), sentences, axis=0)
+    meaning = np.tile(random.normal(size=(sentences, 64)), (len(languages), 1))
+    noise = random.normal(size=language.shape)
+    vectors = 0.3 * random.normal(size=64) + 0.8 * language + 0.5 * meaning + 0.5 * noise
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors @ vectors.T).astype(np.float32)
+
+
+def layer_table(layers: int) -> pd.DataFrame:
+    depth = np.linspace(-1, 1, layers)
+    return pd.DataFrame({"layer": range(layers), "lrds": 0.15 + 0.3 * depth**2, "sads": 0.05 - 0.04 * depth**2})
+
+
+def region_table(languages: list[str], layers: int, width: int, random: np.random.Generator) -> pd.DataFrame:
+    rows = [
+        (language, layer, int(random.integers(0, width // 12) * (1 + number % 3) / (1 + min(layer, layers - 1 - layer))), width)
+        for number, language in enumerate(languages)
+        for layer in range(layers)
+    ]
+    return pd.DataFrame(rows, columns=["language", "layer", "key_neurons", "neurons"])
+
+
+def perplexity_table(languages: list[str], random: np.random.Generator) -> pd.DataFrame:
+    """Nothing, each language and two random draws deactivated; one increase is an outlier and one is negative."""
+    rows = []
+    for deactivated, draw in [("none", 0), *((language, 0) for language in languages), ("random", 0), ("random", 1)]:
+        for language in languages:
+            before = BEFORE[language]
+            increase = increase_percent(deactivated, language, languages, random)
+            after = before * (1 + increase / 100)
+            tokens, size = 2000, 9000
+            nll = tokens * np.log(after)
+            rows.append((deactivated, draw, language, after, increase, nll, tokens, size, nll / np.log(2) / size))
+    columns = ["deactivated", "draw", "language", "perplexity", "increase_percent", "nll", "tokens", "bytes", "bits_per_byte"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def increase_percent(deactivated: str, language: str, languages: list[str], random: np.random.Generator) -> float:
+    if deactivated == "none":
+        return 0.0
+    if deactivated == language:
+        return OUTLIER if language == languages[-1] else round(float(random.uniform(20, 310)), 3)
+    if (deactivated, language) == (languages[0], languages[1]):
+        return -0.4
+    return round(float(random.uniform(0.5, 20)), 3)
+
+
+def metrics(languages: list[str], layers: int, sentences: int, neurons: int, sklr: int) -> dict:
+    return {
+        "model": "bloom-nano",
+        "checkpoint": "step3000",
+        "training_step": 3000,
+        "num_parameters": 1234567,
+        "num_layers": layers,
+        "num_neurons": neurons,
+        "languages": languages,
+        "sentences_per_language": sentences,
+        "lrds": 0.2113,
+        "sads": 0.0345,
+        "sklr": sklr,
+        "sklr_fraction": sklr / neurons,
+        "perplexity": {language: BEFORE[language] for language in languages},
+        "cloze_accuracy": {},
+    }
+
+
+def record(languages: list[str]) -> dict:
+    stages = {"capture": (12.25, 2 * 2**30), "compare": (0.5, 2**30), "probe": (0.75, 2**30), "deactivate": (98.0, 3 * 2**30)}
+    return {
+        "schema_version": 1,
+        "status": "done",
+        "error": None,
+        "command": "python -m lf_experiments model=bloom-nano checkpoint=step3000",
+        "started": "2026-01-02T03:04:05+00:00",
+        "config": {"seed": 7, "model": {"name": "bloom-nano", "path": None}, "language_set": {"languages": languages}},
+        "versions": {"python": "3.11.2", "torch": "2.13.0"},
+        "git_commit": "0123456789abcdef0123456789abcdef01234567",
+        "model": {
+            "folder": "/models/bloom-nano",
+            "weight_fingerprint": "aaaa1111bbbb2222",
+            "tokenizer_fingerprint": "cccc3333dddd4444",
+            "hub_commit": None,
+        },
+        "data": {
+            "dataset": {"name": "miniature", "fingerprint": "eeee5555ffff6666", "licence": "MIT"},
+            "text": {"name": "miniature", "fingerprint": "1111aaaa2222bbbb", "licence": "CC BY 4.0"},
+        },
+        "stages": {
+            name: {"inputs": "00ff", "scalars": {}, "seconds": seconds, "peak_memory_bytes": memory}
+            for name, (seconds, memory) in stages.items()
+        },
+        "warnings": ["the text of hi is <short>"],
+    }

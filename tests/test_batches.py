@@ -1,0 +1,128 @@
+"""Batches cover every sequence once within the budget, are padded on the right, and shrink when memory ends."""
+
+import logging
+import random
+
+import pytest
+import torch
+
+from lf_experiments.config import InputError
+from lf_experiments.models.batches import each_group, halves, padded, rows_by_budget
+
+CPU = torch.device("cpu")
+
+
+def out_of_memory_above(rows_that_fit, calls):
+    """A computation that notes the size of every call and runs out of memory over `rows_that_fit`."""
+
+    def compute(rows):
+        calls.append(len(rows))
+        if len(rows) > rows_that_fit:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return [row * 10 for row in rows]
+
+    return compute
+
+
+@pytest.mark.parametrize("budget", [1, 7, 64, 300, 10**9])
+@pytest.mark.parametrize("seed", range(5))
+def test_groups_cover_each_row_once_within_the_budget(budget, seed):
+    lengths = random.Random(seed).choices(range(1, 100), k=50)
+    groups = rows_by_budget(lengths, budget)
+    assert sorted(row for group in groups for row in group) == list(range(50))
+    for group in groups:
+        size_padded = len(group) * max(lengths[row] for row in group)
+        assert size_padded <= budget or len(group) == 1
+
+
+@pytest.mark.parametrize("budget", [7, 64, 300, 10**9])
+def test_groups_are_sorted_by_length_and_filled(budget):
+    lengths = random.Random(9).choices(range(1, 100), k=50)
+    groups = rows_by_budget(lengths, budget)
+    in_order = [lengths[row] for group in groups for row in group]
+    assert in_order == sorted(lengths, reverse=True)
+    for group in groups[:-1]:
+        assert (len(group) + 1) * lengths[group[0]] > budget, "another sequence would have fitted"
+
+
+def test_an_over_long_sequence_is_alone():
+    assert rows_by_budget([3, 50, 4, 3], 12) == [[1], [2, 0, 3]]
+
+
+def test_equal_lengths_keep_their_order():
+    assert rows_by_budget([2, 2, 2, 2, 2], 4) == [[0, 1], [2, 3], [4]]
+
+
+def test_nothing_to_read_gives_no_group():
+    assert rows_by_budget([], 10) == []
+
+
+def test_padding_is_on_the_right_and_marked_zero_in_the_mask():
+    ids_BT, mask_BT = padded([[5, 6, 7], [8], [9, 4]], CPU)
+    assert mask_BT.tolist() == [[1, 1, 1], [1, 0, 0], [1, 1, 0]]
+    assert (ids_BT * mask_BT).tolist() == [[5, 6, 7], [8, 0, 0], [9, 4, 0]]
+    assert ids_BT.shape == mask_BT.shape
+    assert ids_BT.dtype == mask_BT.dtype == torch.long
+    assert ids_BT.device == mask_BT.device == CPU
+
+
+def test_token_zero_is_a_token_and_not_padding():
+    assert padded([[0, 0], [0]], CPU)[1].tolist() == [[1, 1], [1, 0]]
+
+
+@pytest.mark.parametrize("rows", [[1], [1, 2], [1, 2, 3], list(range(9))])
+def test_halves_hold_the_same_rows_in_two_nearly_equal_parts(rows):
+    parts = list(halves(rows))
+    assert [row for part in parts for row in part] == rows
+    assert all(parts)
+    assert max(map(len, parts)) == (len(rows) + 1) // 2
+
+
+def test_each_group_yields_its_own_result():
+    calls = []
+    results = list(each_group([[0, 1], [2]], out_of_memory_above(5, calls)))
+    assert results == [([0, 1], [0, 10]), ([2], [20])]
+    assert calls == [2, 1]
+
+
+@pytest.mark.parametrize("fit", [1, 2, 3, 7])
+def test_groups_shrink_until_they_fit_and_no_row_is_lost(fit, caplog):
+    calls = []
+    with caplog.at_level(logging.WARNING):
+        results = list(each_group([list(range(8)), list(range(8, 13))], out_of_memory_above(fit, calls)))
+    assert [row for rows, _ in results for row in rows] == list(range(13))
+    assert all(values == [row * 10 for row in rows] and len(rows) <= fit for rows, values in results)
+    failures = [size for size in calls if size > fit]
+    assert failures
+    assert [record.getMessage() for record in caplog.records] == [
+        f"Out of memory with {size} sequences in a batch: going on with half as many." for size in failures
+    ]
+
+
+def test_groups_still_to_do_are_halved_with_the_one_that_failed():
+    calls = []
+    list(each_group([list(range(8)), list(range(8, 16))], out_of_memory_above(4, calls)))
+    assert calls == [8, 4, 4, 4, 4]
+
+
+def test_results_before_memory_ended_are_kept():
+    calls = []
+    list(each_group([[0, 1], [2, 3, 4, 5], [6]], out_of_memory_above(2, calls)))
+    assert calls == [2, 4, 2, 2, 1]
+
+
+def test_a_single_row_that_does_not_fit_is_an_input_error():
+    with pytest.raises(
+        InputError, match=r"(?s)runtime.batch_tokens=.*CUDA out of memory.*not even one.*Remedy: .*bfloat16"
+    ) as info:
+        list(each_group([[0, 1, 2]], out_of_memory_above(0, [])))
+    assert isinstance(info.value.__cause__, torch.OutOfMemoryError)
+
+
+def test_other_errors_pass_unchanged(caplog):
+    def compute(_):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        list(each_group([[0, 1]], compute))
+    assert not caplog.records

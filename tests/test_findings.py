@@ -1,0 +1,98 @@
+"""The paper's findings on the grown models: what a first run must show (slow: whole models are grown)."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lf_experiments import __main__ as command
+
+NTREX = Path(__file__).parents[2] / "shared" / "data" / "ntrex"
+STEPS = [0, 30, 60, 100, 200, 400, 800, 1500]
+CODES = ["en", "zh", "fr", "es", "pt", "ar", "vi", "hi", "id"]
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("findings")
+
+
+def run(workplace: Path, name: str, *overrides: str) -> Path:
+    folder = workplace / name
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LF_EXPERIMENTS_CACHE", str(workplace / "cache"))
+        patch.setattr(sys, "argv", ["lf_experiments", "tracking=none", f"hydra.run.dir={folder}", *overrides])
+        command.main()
+    return folder
+
+
+def metrics(folder: Path) -> dict[str, float]:
+    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def final(workplace: Path) -> Path:
+    return run(workplace, "final", "control.draws=3")
+
+
+@pytest.fixture(scope="module")
+def evolution(workplace: Path) -> dict[int, Path]:
+    measuring = "stages=[capture,compare,probe]"
+    return {step: run(workplace, f"step{step}", f"checkpoint=step{step}", measuring) for step in STEPS}
+
+
+def test_activations_become_more_language_agnostic(evolution: dict[int, Path]) -> None:
+    lrds = [metrics(folder)["lrds"] for folder in evolution.values()]
+    assert lrds[-1] <= 0.75 * max(lrds)
+
+
+def test_semantic_alignment_becomes_more_pronounced(evolution: dict[int, Path]) -> None:
+    sads = [metrics(folder)["sads"] for folder in evolution.values()]
+    assert sads[-1] >= 3 * min(sads)
+
+
+def test_linguistic_regions_become_smaller(evolution: dict[int, Path]) -> None:
+    sklr = [metrics(folder)["sklr"] for folder in evolution.values()]
+    assert sklr[-1] <= 0.9 * max(sklr)
+
+
+def test_key_neurons_gather_in_the_first_and_last_layers(evolution: dict[int, Path]) -> None:
+    regions = pd.read_csv(evolution[1500] / "regions.csv")
+    per_layer = regions.groupby("layer")["key_neurons"].sum().to_numpy()
+    assert per_layer[0] > per_layer[1:-1].mean()
+    assert per_layer[-1] > per_layer[1:-1].mean()
+
+
+def test_a_region_matters_most_to_its_own_language(final: Path) -> None:
+    table = pd.read_csv(final / "perplexity.csv", keep_default_na=False)
+    increase = table[table["deactivated"].isin(CODES)].pivot(index="language", columns="deactivated", values="increase_percent")
+    matrix = increase.loc[CODES, CODES].to_numpy()
+    own, others = np.diag(matrix), matrix[~np.eye(len(CODES), dtype=bool)]
+    random = table[table["deactivated"] == "random"]["increase_percent"]
+    assert own.mean() >= 3 * others.mean()
+    assert own.mean() > random.mean()
+    assert (own > 0).all()
+
+
+def test_the_final_step_is_the_last_published_one(final: Path, evolution: dict[int, Path]) -> None:
+    np.testing.assert_array_equal(np.load(final / "similarity.npy"), np.load(evolution[1500] / "similarity.npy"))
+
+
+@pytest.mark.skipif(not NTREX.is_dir(), reason="the NTREX sentences are not here")
+@pytest.mark.parametrize("model", ["bloom-nano", "llama-nano"])
+def test_real_sentences_are_read(workplace: Path, model: str) -> None:
+    folder = run(workplace, f"ntrex-{model}", f"model={model}", "dataset=ntrex", f"dataset.root={NTREX}")
+    samples = pd.read_csv(folder / "samples.csv", keep_default_na=False)
+    assert len(samples) == 900
+    english = (NTREX / "en.txt").read_text(encoding="utf-8").split("\n")
+    for row in samples[samples["language"] == "en"].itertuples():
+        assert english[int(row.meaning.removeprefix("line ")) - 1] == row.text
+    found = metrics(folder)
+    assert found["lrds"] > 0
+    assert 0 < found["sklr"] < found["num_neurons"]
+    assert len(pd.read_csv(folder / "perplexity.csv")) == 99

@@ -1,0 +1,155 @@
+"""The miniature world: it is complete, it agrees with itself in every language, and its parts are kept apart."""
+
+import itertools
+import re
+from itertools import islice
+
+import pytest
+
+from lf_experiments.corpora.miniature.documents import held_out_documents, training_documents
+from lf_experiments.corpora.miniature.world import (
+    MINIATURE_LANGUAGES,
+    SPLITS,
+    Meaning,
+    meanings,
+    sentence,
+    table,
+)
+from lf_experiments.corpora.parallel import miniature_corpus
+from lf_experiments.languages import LANGUAGES, language_name
+
+SCRIPTS = {
+    "Latin": r"[A-Za-zÀ-ɏḀ-ỿ]",
+    "Han": r"[一-鿿]",
+    "Arabic": r"[ء-ي]",
+    "Devanagari": r"[ऀ-ॿ]",
+}
+
+
+def sentences_of(split: str) -> dict[str, set[str]]:
+    return {language: {sentence(meaning, language) for meaning in meanings(split)} for language in MINIATURE_LANGUAGES}
+
+
+def test_the_world_is_as_rich_as_promised() -> None:
+    assert len(table("subjects")) >= 20
+    assert len(table("actions")) >= 40
+    assert len(meanings("analysis")) >= 150
+    assert set(MINIATURE_LANGUAGES) == {"ar", "zh", "en", "fr", "hi", "id", "pt", "es", "vi"}
+
+
+@pytest.mark.parametrize("name", ["subjects", "actions", "places", "times"])
+def test_every_phrase_is_there_and_different_in_every_language(name: str) -> None:
+    for language in MINIATURE_LANGUAGES:
+        phrases = [row[language] for row in table(name).values()]
+        assert all(phrase and phrase == phrase.strip() for phrase in phrases)
+        assert len(set(phrases)) == len(phrases), language
+
+
+def test_profiles_name_every_subject_and_only_what_the_tables_have() -> None:
+    assert list(table("profiles")) == list(table("subjects"))
+    for profile in table("profiles").values():
+        for column in ("actions", "places", "times"):
+            assert set(profile[column].split()) <= set(table(column))
+    used = {action for profile in table("profiles").values() for action in profile["actions"].split()}
+    assert used == set(table("actions"))
+
+
+def test_no_sentence_of_one_split_occurs_in_another() -> None:
+    for first, second in itertools.combinations(SPLITS, 2):
+        for language in MINIATURE_LANGUAGES:
+            assert not sentences_of(first)[language] & sentences_of(second)[language]
+
+
+def test_the_sentences_of_a_language_are_as_many_as_the_meanings() -> None:
+    for split in SPLITS:
+        for language, found in sentences_of(split).items():
+            assert len(found) == len(meanings(split)), (split, language)
+
+
+def test_training_stories_hold_no_analysed_sentence_and_no_sentence_of_the_perplexity_text() -> None:
+    training = "\n".join(islice(training_documents(seed=0, switch_probability=0.6, cue_probability=0.3), 3000))
+    held_out = set().union(*sentences_of("analysis").values(), *sentences_of("text").values())
+    assert not [text for text in held_out if text in training]
+    seen = set().union(*sentences_of("training").values())
+    assert sum(text in training for text in seen) > 0.5 * len(seen)  # the search would find a sentence that is there
+
+
+def test_perplexity_text_is_made_of_held_out_meanings_alone() -> None:
+    for language in MINIATURE_LANGUAGES:
+        text = " ".join(held_out_documents(language))
+        for held_out in sentences_of("text")[language]:
+            assert held_out in text
+            text = text.replace(held_out, "")
+        assert not text.strip()
+
+
+@pytest.mark.parametrize("language", MINIATURE_LANGUAGES)
+def test_sentences_are_written_in_the_script_of_their_language(language: str) -> None:
+    own = SCRIPTS[LANGUAGES[language].script]
+    foreign = "|".join(pattern for script, pattern in SCRIPTS.items() if script != LANGUAGES[language].script)
+    for split in SPLITS:
+        for text in sentences_of(split)[language]:
+            assert re.search(own, text)
+            assert not re.search(foreign, text), text
+
+
+def test_arabic_and_hindi_verbs_agree_with_their_subject() -> None:
+    for split in SPLITS:
+        for meaning in meanings(split):
+            feminine = table("subjects")[meaning.subject]["gender"] == "f"
+            time = table("times")[meaning.time]["ar"]
+            verb = sentence(meaning, "ar").removeprefix(time).strip()
+            assert verb.startswith("ت" if feminine else "ي")
+            assert sentence(meaning, "hi").endswith("ती है।" if feminine else "ता है।")
+
+
+def test_agreement_on_one_man_and_one_woman() -> None:
+    man = Meaning("boy", "read_book", "garden", "morning")
+    woman = Meaning("girl", "read_book", "garden", "morning")
+    assert sentence(man, "ar") == "في الصباح يقرأ الولد كتابا في الحديقة."
+    assert sentence(woman, "ar") == "في الصباح تقرأ البنت كتابا في الحديقة."
+    assert sentence(man, "hi") == "सुबह लड़का बगीचे में किताब पढ़ता है।"
+    assert sentence(woman, "hi") == "सुबह लड़की बगीचे में किताब पढ़ती है।"
+
+
+def test_word_order_of_the_other_languages() -> None:
+    meaning = Meaning("boy", "read_book", "garden", "morning")
+    assert sentence(meaning, "en") == "In the morning, the boy reads a book in the garden."
+    assert sentence(meaning, "zh") == "早上，男孩在花园里读一本书。"
+    assert sentence(meaning, "vi") == "Vào buổi sáng, cậu bé đọc một cuốn sách trong vườn."
+
+
+def test_a_training_story_has_one_subject_and_may_change_its_language() -> None:
+    for story in islice(training_documents(seed=1, switch_probability=0.0, cue_probability=0.0), 50):
+        languages = [code for code in MINIATURE_LANGUAGES if any(text in story for text in sentences_of("training")[code])]
+        subjects = {
+            meaning.subject for meaning in meanings("training") for code in languages if sentence(meaning, code) in story
+        }
+        assert len(languages) == 1
+        assert len(subjects) == 1
+
+
+def test_a_cue_names_the_language_of_the_ending() -> None:
+    for story in islice(training_documents(seed=2, switch_probability=0.6, cue_probability=1.0), 50):
+        name, ending = re.search(r"The ending in (\w+): (.*)$", story).groups()
+        code = next(code for code in MINIATURE_LANGUAGES if language_name(code) == name)
+        assert ending in sentences_of("training")[code]
+
+
+def test_stories_are_equal_for_equal_seeds_and_differ_for_others() -> None:
+    def stories(seed: int) -> list[str]:
+        return list(islice(training_documents(seed, 0.6, 0.2), 20))
+
+    assert stories(3) == stories(3)
+    assert stories(3) != stories(4)
+
+
+def test_the_analysed_corpus_is_parallel() -> None:
+    corpus = miniature_corpus(["fr", "hi"])
+    assert corpus.meanings[5] == meanings("analysis")[5].name
+    assert corpus.texts["hi"][5] == sentence(meanings("analysis")[5], "hi")
+
+
+def test_an_unknown_split_is_named() -> None:
+    with pytest.raises(ValueError, match="no split 'validation'.*analysis, text, training"):
+        meanings("validation")

@@ -1,0 +1,82 @@
+"""The record of a run: true while it lasts, whatever its end, and which stages are done."""
+
+import json
+import logging
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from lf_experiments.results.run_folder import RunFolder
+
+
+def record(folder: Path) -> dict:
+    return json.loads((folder / "run.json").read_text(encoding="utf-8"))
+
+
+def test_the_record_is_true_at_every_moment(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    with run.recorded({"seed": 0}, "the command"):
+        assert record(tmp_path)["status"] == "running"
+        with run.stage("probe", [1]) as scalars:
+            scalars["sklr"] = 7
+            assert record(tmp_path)["stages"] == {}
+        assert record(tmp_path)["stages"]["probe"]["scalars"] == {"sklr": 7}
+    assert (record(tmp_path)["status"], record(tmp_path)["command"]) == ("done", "the command")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("it broke"), KeyboardInterrupt()])
+def test_a_failure_is_recorded_and_passed_on(tmp_path: Path, error: BaseException) -> None:
+    run = RunFolder(tmp_path)
+    with pytest.raises(type(error)), run.recorded({}, ""), run.stage("probe", [1]):
+        raise error
+    assert record(tmp_path)["status"] == "failed"
+    assert record(tmp_path)["error"] == f"{type(error).__name__}: {error}"
+    assert record(tmp_path)["stages"] == {}
+
+
+def test_warnings_of_the_package_are_kept_once_and_only_while_the_run_lasts(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    log = logging.getLogger("lf_experiments.anything")
+    with run.recorded({}, ""):
+        for _ in range(2):
+            log.warning("out of %s", "memory")
+        log.info("not a warning")
+        logging.getLogger("elsewhere").warning("not ours")
+    log.warning("too late")
+    assert record(tmp_path)["warnings"] == ["out of memory"]
+
+
+def test_a_stage_is_done_when_its_files_are_there_and_its_inputs_the_same(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    with run.recorded({}, ""):
+        with run.stage("capture", {"seed": 0}):
+            run.write_table("samples.csv", pd.DataFrame({"language": ["en"]}))
+        assert run.is_done("capture", {"seed": 0})
+        assert not run.is_done("capture", {"seed": 1})
+        assert not run.is_done("compare", {"seed": 0})
+    again = RunFolder(tmp_path)
+    with again.recorded({}, ""):
+        assert again.is_done("capture", {"seed": 0})
+        (tmp_path / "samples.csv").unlink()
+        assert not again.is_done("capture", {"seed": 0})
+
+
+def test_a_forgotten_stage_leaves_no_file_and_no_scalar(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    with run.recorded({}, ""):
+        with run.stage("capture", 0) as scalars:
+            scalars["num_layers"] = 3
+            run.write_table("samples.csv", pd.DataFrame({"language": ["en"]}))
+        assert run.scalar("capture", "num_layers") == 3
+        run.forget("capture")
+        assert run.scalar("capture", "num_layers") is None
+    assert not (tmp_path / "samples.csv").exists()
+
+
+def test_tables_come_back_as_they_were_written(tmp_path: Path) -> None:
+    table = pd.DataFrame({"language": ["na", "null"], "text": ['a "b", c\nd', "NaN"], "lrds": [0.1, None]})
+    run = RunFolder(tmp_path)
+    for name in ("layers.csv", "key_neurons.parquet"):
+        run.write_table(name, table)
+        pd.testing.assert_frame_equal(run.read_table(name), table, check_dtype=False)
