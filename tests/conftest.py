@@ -76,11 +76,16 @@ def awakened() -> Callable[[PreTrainedModel], PreTrainedModel]:
 
 @pytest.fixture(scope="session")
 def model_folders(tmp_path_factory, tokenizer, awakened) -> dict[str, Path]:
-    """A tiny BLOOM and a tiny LLaMA as Hugging Face folders. LLaMA's MLP is not four times as wide as the residual stream."""
+    """A tiny BLOOM and a tiny LLaMA as Hugging Face folders. LLaMA's MLP is not four times as wide as the residual stream.
+
+    Both have a dropout that would spoil every number if a model were left in training mode.
+    """
     size = len(tokenizer)
     special = {"pad_token_id": tokenizer.pad_token_id, "bos_token_id": None, "eos_token_id": tokenizer.eos_token_id}
     models = {
-        "bloom": BloomForCausalLM(BloomConfig(vocab_size=size, hidden_size=32, n_layer=LAYERS, n_head=4, **special)),
+        "bloom": BloomForCausalLM(
+            BloomConfig(vocab_size=size, hidden_size=32, n_layer=LAYERS, n_head=4, hidden_dropout=0.5, **special)
+        ),
         "llama": LlamaForCausalLM(
             LlamaConfig(
                 vocab_size=size,
@@ -89,6 +94,7 @@ def model_folders(tmp_path_factory, tokenizer, awakened) -> dict[str, Path]:
                 num_hidden_layers=LAYERS,
                 num_attention_heads=4,
                 num_key_value_heads=2,
+                attention_dropout=0.5,
                 **special,
             )
         ),

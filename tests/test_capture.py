@@ -217,6 +217,15 @@ def test_a_sentence_without_tokens_is_named(reader):
     )
 
 
+def test_sentences_longer_than_the_context_are_counted_in_a_warning(reader, sentences, caplog):
+    lengths = sorted(map(len, reader.token_ids(sentences)))
+    assert lengths[-3] < lengths[-2]
+    capture(replace(reader, context=lengths[-1]), sentences, 300)
+    assert not caplog.messages
+    capture(replace(reader, context=lengths[-3]), sentences, 300)
+    assert [message for message in caplog.messages if message.startswith(f"2 of {len(sentences)} sentences are longer")]
+
+
 def test_no_sentence_gives_no_row(reader):
     assert capture(reader, [], 100).shape == (len(reader.sites), 0, reader.num_neurons_per_layer)
 
@@ -234,6 +243,14 @@ def test_damaged_weights_are_named_with_their_layer_and_the_remedy(model_folder,
     assert "layer 1 gives NaN or infinite activations on the sentence " in message
     assert any(repr(text) in message for text in sentences)
     assert "\nRemedy: use model.dtype=float32 or bfloat16; if it is that already, the weights are damaged" in message
+
+
+def test_infinite_activations_are_refused_like_nan(model_folder, load):
+    """In the last layer, where nothing after it can turn infinity into NaN."""
+    reader = load(model_folder)
+    reader.sites[-1].register_forward_pre_hook(lambda _, inputs: (inputs[0].index_fill(-1, torch.tensor([3]), float("inf")),))
+    with pytest.raises(InputError, match=f"layer {len(reader.sites) - 1} gives NaN or infinite activations"):
+        capture(reader, ["x"], 10)
 
 
 def test_activations_that_are_not_finite_are_laid_to_the_sentence_that_has_them(model_folder, load, tokenizer):
@@ -286,7 +303,7 @@ def test_special_tokens_are_read_only_when_asked(reader):
     calls = []
 
     class Tokenizer:
-        def __call__(self, texts, add_special_tokens, verbose):
+        def __call__(self, texts, add_special_tokens, **_):
             calls.append(add_special_tokens)
             return {"input_ids": [[1, 5] if add_special_tokens else [5] for _ in texts]}
 

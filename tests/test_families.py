@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from lf_experiments.config import InputError
 from lf_experiments.models.batches import padded
-from lf_experiments.models.families import SITES, input_width, neuron_sites, neurons_per_layer
+from lf_experiments.models.families import SITES, input_width, neuron_sites, neurons_per_layer, refuse_hidden_neurons
 from lf_experiments.models.load import Reader
 from lf_experiments.neurons.capture import batch_activation, capture
 from lf_experiments.neurons.deactivate import deactivated
@@ -172,6 +172,13 @@ def test_a_mixture_of_experts_is_refused_whether_known_or_not(model_type):
         f"model={model_type}: a mixture of experts keeps its neurons inside fused expert weights, "
         "where they cannot be recorded\nRemedy: choose a dense model"
     )
+
+
+@pytest.mark.parametrize("name", ["num_experts", "num_local_experts", "n_routed_experts"])
+def test_experts_are_seen_under_every_name_of_their_number(name):
+    """Even in an architecture of the table, whose derivatives may keep its `model_type`."""
+    with pytest.raises(InputError, match="a mixture of experts"):
+        refuse_hidden_neurons(AutoConfig.for_model("llama", **{name: 8}))
 
 
 def shrunk(config):
