@@ -23,8 +23,9 @@ def configuration_folder() -> str:
     return str(inside if inside.is_dir() else beside)
 
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-"""Threads that wait for each other sleep: where other programs want the cores too, spinning is fifteen times slower."""
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+"""How long a thread spins before it sleeps while it waits for others. By default it spins for long, which makes tiny models
+many times slower where another program wants the same core; shorter than this, waking up is what takes the time."""
 
 DISK_REMEDY = "Remedy: make room, or choose other folders with hydra.run.dir=FOLDER and cache.dir=FOLDER; then run again."
 

@@ -7,7 +7,7 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-os.environ["OMP_WAIT_POLICY"] = "passive"
+os.environ["GOMP_SPINCOUNT"] = "3000"
 os.environ["NETRC"] = os.devnull  # where wandb would find a login
 
 import math

@@ -2,11 +2,13 @@
 
 import logging
 import random
+import weakref
 
 import pytest
 import torch
 
 from lf_experiments.config import InputError
+from lf_experiments.models import batches
 from lf_experiments.models.batches import each_group, halves, padded, rows_by_budget
 
 CPU = torch.device("cpu")
@@ -126,3 +128,18 @@ def test_other_errors_pass_unchanged(caplog):
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         list(each_group([[0, 1]], compute))
     assert not caplog.records
+
+
+def test_what_the_failed_pass_held_is_free_before_the_cache_is_cleared(monkeypatch):
+    held, still_there = [], []
+
+    def compute(rows):
+        if len(rows) > 1:
+            activations = torch.ones(10)
+            held.append(weakref.ref(activations))
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return rows
+
+    monkeypatch.setattr(batches, "clear_device_cache", lambda **_: still_there.append(held[-1]() is not None))
+    assert len(list(each_group([[0, 1]], compute))) == 2
+    assert still_there == [False]

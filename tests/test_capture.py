@@ -311,3 +311,21 @@ def test_special_tokens_are_read_only_when_asked(reader):
     with_special = capture(replace(reader, tokenizer=Tokenizer(), add_special_tokens=True), ["x"], 10)
     assert calls == [False, True]
     assert (without - with_special).abs().max() > 1e-3
+
+
+def test_padding_that_overflows_is_no_fault_of_the_sentences(model_folder, load, sentences):
+    reader = load(model_folder)
+    expected = capture(reader, sentences, 300)
+    masks = []
+
+    def overflow(_, inputs):
+        h_BTN = inputs[0].clone()
+        h_BTN[masks[-1] == 0] = float("inf")
+        return (h_BTN,)
+
+    reader.model.base_model.register_forward_pre_hook(
+        lambda _, __, arguments: masks.append(arguments["attention_mask"]), with_kwargs=True
+    )
+    reader.sites[-1].register_forward_pre_hook(overflow)
+    torch.testing.assert_close(capture(reader, sentences, 300), expected, rtol=0, atol=1e-5)
+    assert any((mask == 0).any() for mask in masks)

@@ -316,3 +316,12 @@ def test_help_names_the_groups_and_three_commands() -> None:
     for word in ("model: bloom-nano", "dataset: files, miniature, ntrex", "checkpoint: final", "text: files", "tracking: none"):
         assert word in found.stdout
     assert found.stdout.count("python -m lf_experiments") == 3
+
+
+def test_a_tokenizer_that_the_model_does_not_know(
+    run: Callable[..., Path], capsys: pytest.CaptureFixture[str], model_folders: dict[str, Path], cache: Path, tmp_path: Path
+) -> None:
+    run(tmp_path / "grown", "stages=[capture]")
+    (grown,) = (cache / "models").glob("bloom-smoke-*")  # its tokenizer has 400 tokens
+    arguments = [*local_model(model_folders["llama"]), f"model.tokenizer={grown / 'step20'}"]
+    assert "it has 400 tokens, but the model knows only 320" in message(capsys, run, tmp_path / "run", *arguments)

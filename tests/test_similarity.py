@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from lf_experiments.measures.equations import similarity_map
 from lf_experiments.measures.similarity import compare
 
 LAYERS, NEURONS, LANGUAGES, MEANINGS = 3, 7, 4, 3
@@ -93,3 +94,8 @@ def test_languages_shuffled_lose_their_distinction(study):
     h_LSN, language_S, meaning_S = study
     shuffled_S = (language_S + meaning_S) % LANGUAGES
     assert compare(h_LSN, language_S, meaning_S).layer_lrds[0] > compare(h_LSN, shuffled_S, meaning_S).layer_lrds[0] + 0.05
+
+
+def test_a_sample_that_activates_nothing_is_like_no_sample():
+    similarity_SS = similarity_map(torch.tensor([[4.0, 0.0, 2.0], [0.0, 0.0, 0.0], [2.0, 0.0, 4.0]]))
+    assert similarity_SS.tolist() == [[1.0, 0.0, 0.5], [0.0, 0.0, 0.0], [0.5, 0.0, 1.0]]

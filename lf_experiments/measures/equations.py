@@ -29,9 +29,13 @@ def activation_vectors(h_SN: Tensor, norm_S: Tensor) -> Tensor:
 
 
 def similarity_map(gram_SS: Tensor) -> Tensor:
-    """Eq. (7), sec. 3.1: the cosine of every pair of samples, (S, S), from the inner products of their activations."""
+    """Eq. (7), sec. 3.1: the cosine of every pair of samples, (S, S), from the inner products of their activations.
+
+    A sample that activates nothing is like no sample: its similarities are 0.
+    """
     norm_S = gram_SS.diagonal().sqrt()
-    return gram_SS / (norm_S[:, None] * norm_S[None, :])
+    inverse_S = torch.where(norm_S > 0, 1 / norm_S, 0)
+    return gram_SS * inverse_S[:, None] * inverse_S[None, :]
 
 
 def lrds(similarity_SS: Tensor, language_S: Tensor, meaning_S: Tensor) -> float:

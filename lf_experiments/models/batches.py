@@ -63,11 +63,12 @@ def each_group(groups: list[list[int]], compute: Callable[[list[int]], Result]) 
                     "not even one sequence fits into memory",
                     "use model.dtype=bfloat16, a larger device, or model.device_map=auto",
                 ) from error
-            log.warning("Out of memory with %d sequences in a batch: going on with half as many.", len(rows))
-            clear_device_cache(garbage_collection=True)
-            pending = deque(half for group in (rows, *pending) for half in halves(group))
+        else:
+            yield rows, result
             continue
-        yield rows, result
+        log.warning("Out of memory with %d sequences in a batch: going on with half as many.", len(rows))
+        clear_device_cache(garbage_collection=True)  # only here has the failed pass let go of its tensors
+        pending = deque(half for group in (rows, *pending) for half in halves(group))
 
 
 def halves(rows: list[int]) -> list[list[int]]:

@@ -52,6 +52,7 @@ def load_reader(folder: Path, config: ModelConfig) -> Reader:
     """
     tokenizer = load_tokenizer(tokenizer_folder(folder, config), config.trust_remote_code)
     model = load_model(folder, config)
+    refuse_foreign_tokenizer(tokenizer, model, config)
     context = config.context or context_of(model)
     return Reader(model, tokenizer, neuron_sites(model), config.add_special_tokens, context)
 
@@ -91,6 +92,17 @@ def load_tokenizer(folder: Path, trust_remote_code: bool) -> PreTrainedTokenizer
     if not matching_files(folder, TOKENIZER_FILES):
         raise InputError("model.tokenizer", folder, "it has no tokenizer", "give model.tokenizer=FOLDER with the files of one")
     return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
+
+
+def refuse_foreign_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, config: ModelConfig) -> None:
+    embeddings = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > embeddings:
+        raise InputError(
+            "model.tokenizer",
+            config.tokenizer or "null",
+            f"it has {len(tokenizer)} tokens, but the model knows only {embeddings}",
+            "give the tokenizer that the model was trained with",
+        )
 
 
 def context_of(model: PreTrainedModel) -> int | None:

@@ -35,7 +35,10 @@ def capture(reader: Reader, texts: list[str], batch_tokens: int) -> Tensor:
     groups = rows_by_budget([len(sequence) for sequence in sequences], batch_tokens)
 
     def read(rows: list[int]) -> Tensor:
-        return batch_activation(reader, *padded([sequences[row] for row in rows], reader.model.device))
+        h_LBN = batch_activation(reader, *padded([sequences[row] for row in rows], reader.model.device))
+        if len(rows) > 1 and not h_LBN.isfinite().all():  # perhaps at the padding alone
+            return torch.cat([read([row]) for row in rows], dim=1)
+        return h_LBN
 
     with tqdm(total=len(texts), desc="capture", unit="sentence", mininterval=1.0) as progress:
         for rows, h_LBN in each_group(groups, read):
