@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
 import sys
 from pathlib import Path
 
@@ -54,7 +53,7 @@ def run_job(composed: DictConfig) -> None:
     run = RunFolder(Path(HydraConfig.get().runtime.output_dir))
     resolved = OmegaConf.to_container(composed, resolve=True, enum_to_str=True)
     overrides = list(HydraConfig.get().overrides.task)
-    with run.recorded(resolved, shlex.join(["python", "-m", "lf_experiments", *overrides])):
+    with run.recorded(resolved, overrides):
         Study(config, run).go()
     print(summary(run))
 

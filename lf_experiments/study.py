@@ -26,7 +26,13 @@ from lf_experiments.evaluations.deactivation import NOTHING, RANDOM, Deactivatio
 from lf_experiments.evaluations.perplexity import text_windows
 from lf_experiments.measures.regions import probe, random_region, region_of
 from lf_experiments.measures.similarity import compare
-from lf_experiments.models.checkpoints import checkpoint_folder, tokenizer_fingerprint, training_step, weight_fingerprint
+from lf_experiments.models.checkpoints import (
+    checkpoint_folder,
+    tokenizer_fingerprint,
+    training_step,
+    training_tokens,
+    weight_fingerprint,
+)
 from lf_experiments.models.load import Reader, load_reader, tokenizer_folder
 from lf_experiments.neurons.capture import capture
 from lf_experiments.neurons.kept_capture import Captured, kept_capture
@@ -53,8 +59,10 @@ class Study:
         for stage in Stage:
             if not self.run.is_done(stage.name, self.inputs(stage)):
                 self.run.forget(stage.name)
+        self.write_metrics()
         for stage in self.config.stages:
             self.run_stage(stage)
+            self.write_metrics()
 
     def run_stage(self, stage: Stage) -> None:
         """Run one stage unless its results are there."""
@@ -63,7 +71,6 @@ class Study:
             return
         with self.run.stage(stage.name, self.inputs(stage)) as scalars:
             scalars.update(getattr(self, stage.name)() or {})
-        write_json(self.run.path / "metrics.json", self.metrics())
 
     def inputs(self, stage: Stage) -> dict[str, Any]:
         """Everything the results of a stage depend on."""
@@ -221,11 +228,11 @@ class Study:
 
     # The record -------------------------------------------------------------------------------------------------------
 
-    def metrics(self) -> dict[str, Any]:
-        """The scalars of the run; None where the stage that gives one was not run."""
+    def write_metrics(self) -> None:
+        """Write `metrics.json`, the scalars of the run; None where the stage that gives one was not run."""
         sklr, num_neurons = self.run.scalar("probe", "sklr"), self.run.scalar("capture", "num_neurons")
         step = self.config.checkpoint.step
-        return {
+        metrics = {
             "model": self.config.model.name,
             "checkpoint": "final" if step is None else f"step{step}",
             "training_step": training_step(self.config.model.recipe, self.config.checkpoint),
@@ -241,6 +248,7 @@ class Study:
             "perplexity": self.run.scalar("deactivate", "perplexity") or {},
             "cloze_accuracy": {},
         }
+        write_json(self.run.path / "metrics.json", metrics)
 
     def model_facts(self) -> dict[str, Any]:
         """Which weights and which tokenizer were read with."""
@@ -249,6 +257,7 @@ class Study:
             "weight_fingerprint": self.capture_inputs["weights"],
             "tokenizer_fingerprint": self.capture_inputs["tokenizer"],
             "hub_commit": None,
+            "training_tokens": training_tokens(self.config.model.recipe, self.config.checkpoint),
         }
 
     def data_facts(self) -> dict[str, Any]:

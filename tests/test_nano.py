@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lf_experiments.config import Architecture, CheckpointConfig, ModelConfig, Recipe
 from lf_experiments.corpora.miniature.world import MINIATURE_LANGUAGES, meanings, sentence
-from lf_experiments.models.checkpoints import grown_model, training_step, weight_fingerprint
+from lf_experiments.models.checkpoints import grown_model, training_step, training_tokens, weight_fingerprint
 from lf_experiments.models.load import load_reader
 from lf_experiments.models.nano import growth
 
@@ -117,6 +117,12 @@ def test_the_final_step_is_the_last_published_one() -> None:
     assert training_step(RECIPE, CheckpointConfig(None)) == 30
     assert training_step(RECIPE, CheckpointConfig(3)) == 3
     assert training_step(None, CheckpointConfig(None)) is None
+
+
+def test_training_tokens_are_steps_times_windows() -> None:
+    assert training_tokens(RECIPE, CheckpointConfig(3)) == 3 * 4 * 32
+    assert training_tokens(RECIPE, CheckpointConfig(0)) == 0
+    assert training_tokens(None, CheckpointConfig(None)) is None
 
 
 def test_the_tokenizer_gives_every_sentence_back(grown: Path) -> None:

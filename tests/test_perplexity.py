@@ -137,6 +137,14 @@ def test_a_window_must_be_given_where_the_model_does_not_say(reader: Reader) -> 
         text_windows(silent, DOCUMENTS, settings(window=None), "en")
 
 
+def test_a_window_beyond_the_context_is_warned_of(reader: Reader, caplog: pytest.LogCaptureFixture) -> None:
+    narrow = Reader(reader.model, reader.tokenizer, reader.sites, False, context=15)
+    text_windows(narrow, DOCUMENTS, settings(window=15), "en")
+    assert not caplog.messages
+    text_windows(narrow, DOCUMENTS, settings(window=16), "en")
+    assert "text.window=16 is more than the 15 tokens" in caplog.text
+
+
 def test_the_table_holds_every_language_under_every_deactivation(reader: Reader) -> None:
     shape = len(reader.sites), reader.num_neurons_per_layer
     half = torch.zeros(shape, dtype=torch.bool)

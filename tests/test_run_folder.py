@@ -2,12 +2,14 @@
 
 import json
 import logging
+import subprocess
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from lf_experiments.results.run_folder import RunFolder
+from lf_experiments.results import run_folder
+from lf_experiments.results.run_folder import RunFolder, git_commit
 
 
 def record(folder: Path) -> dict:
@@ -16,19 +18,19 @@ def record(folder: Path) -> dict:
 
 def test_the_record_is_true_at_every_moment(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    with run.recorded({"seed": 0}, "the command"):
+    with run.recorded({"seed": 0}, ["seed=0", "a=[b, c]"]):
         assert record(tmp_path)["status"] == "running"
         with run.stage("probe", [1]) as scalars:
             scalars["sklr"] = 7
             assert record(tmp_path)["stages"] == {}
         assert record(tmp_path)["stages"]["probe"]["scalars"] == {"sklr": 7}
-    assert (record(tmp_path)["status"], record(tmp_path)["command"]) == ("done", "the command")
+    assert (record(tmp_path)["status"], record(tmp_path)["command"]) == ("done", "python -m lf_experiments seed=0 'a=[b, c]'")
 
 
 @pytest.mark.parametrize("error", [RuntimeError("it broke"), KeyboardInterrupt()])
 def test_a_failure_is_recorded_and_passed_on(tmp_path: Path, error: BaseException) -> None:
     run = RunFolder(tmp_path)
-    with pytest.raises(type(error)), run.recorded({}, ""), run.stage("probe", [1]):
+    with pytest.raises(type(error)), run.recorded({}, []), run.stage("probe", [1]):
         raise error
     assert record(tmp_path)["status"] == "failed"
     assert record(tmp_path)["error"] == f"{type(error).__name__}: {error}"
@@ -38,7 +40,7 @@ def test_a_failure_is_recorded_and_passed_on(tmp_path: Path, error: BaseExceptio
 def test_warnings_of_the_package_are_kept_once_and_only_while_the_run_lasts(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     log = logging.getLogger("lf_experiments.anything")
-    with run.recorded({}, ""):
+    with run.recorded({}, []):
         for _ in range(2):
             log.warning("out of %s", "memory")
         log.info("not a warning")
@@ -49,14 +51,14 @@ def test_warnings_of_the_package_are_kept_once_and_only_while_the_run_lasts(tmp_
 
 def test_a_stage_is_done_when_its_files_are_there_and_its_inputs_the_same(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    with run.recorded({}, ""):
+    with run.recorded({}, []):
         with run.stage("capture", {"seed": 0}):
             run.write_table("samples.csv", pd.DataFrame({"language": ["en"]}))
         assert run.is_done("capture", {"seed": 0})
         assert not run.is_done("capture", {"seed": 1})
         assert not run.is_done("compare", {"seed": 0})
     again = RunFolder(tmp_path)
-    with again.recorded({}, ""):
+    with again.recorded({}, []):
         assert again.is_done("capture", {"seed": 0})
         (tmp_path / "samples.csv").unlink()
         assert not again.is_done("capture", {"seed": 0})
@@ -64,7 +66,7 @@ def test_a_stage_is_done_when_its_files_are_there_and_its_inputs_the_same(tmp_pa
 
 def test_a_forgotten_stage_leaves_no_file_and_no_scalar(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    with run.recorded({}, ""):
+    with run.recorded({}, []):
         with run.stage("capture", 0) as scalars:
             scalars["num_layers"] = 3
             run.write_table("samples.csv", pd.DataFrame({"language": ["en"]}))
@@ -80,3 +82,20 @@ def test_tables_come_back_as_they_were_written(tmp_path: Path) -> None:
     for name in ("layers.csv", "key_neurons.parquet"):
         run.write_table(name, table)
         pd.testing.assert_frame_equal(run.read_table(name), table, check_dtype=False)
+
+
+def test_the_commit_is_that_of_our_own_source_tree() -> None:
+    found = git_commit()
+    source = Path(__file__).parents[1]
+    if (source / ".git").exists():
+        head = subprocess.run(["git", "-C", str(source), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+        assert found.removesuffix("-dirty") == head.stdout.strip()
+    else:
+        assert found is None
+
+
+def test_somebody_elses_repository_has_no_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    monkeypatch.setattr(run_folder, "__file__", str(tmp_path / "run_folder.py"))
+    (tmp_path / "run_folder.py").touch()
+    assert git_commit() is None

@@ -65,6 +65,8 @@ def text_windows(reader: Reader, documents: list[str], text: TextConfig, languag
     size = text.window or reader.context
     if size is None:
         raise InputError("text.window", "null", "the model does not say how much it reads at once", "give text.window=TOKENS")
+    if reader.context is not None and size > reader.context:
+        log.warning("text.window=%d is more than the %d tokens the model reads at once", size, reader.context)
     if text.windows is Windows.joined:
         windows = cut(reader, DOCUMENT_SEPARATOR.join(documents), size)
         windows = [window for window in windows if len(window.ids) == size]

@@ -37,6 +37,11 @@ def training_step(recipe: Recipe | None, checkpoint: CheckpointConfig) -> int | 
     return max(recipe.steps) if recipe and checkpoint.step is None else checkpoint.step
 
 
+def training_tokens(recipe: Recipe | None, checkpoint: CheckpointConfig) -> int | None:
+    """How many tokens a checkpoint was trained on, or None where nothing says so."""
+    return training_step(recipe, checkpoint) * recipe.batch_size * recipe.window if recipe else None
+
+
 def grown_model(name: str, recipe: Recipe, cache: Path) -> Path:
     """The folder with one `step<N>` per published step of a recipe, grown on first use.
 

@@ -9,11 +9,11 @@ from pickle import UnpicklingError
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from lf_experiments.config import InputError, ModelConfig
 from lf_experiments.models.checkpoints import TOKENIZER_FILES, WEIGHT_FILES, matching_files
-from lf_experiments.models.families import neuron_sites, neurons_per_layer
+from lf_experiments.models.families import neuron_sites, neurons_per_layer, refuse_hidden_neurons
 
 
 @dataclass(frozen=True)
@@ -65,27 +65,24 @@ def tokenizer_folder(folder: Path, config: ModelConfig) -> Path:
 def load_model(folder: Path, config: ModelConfig) -> PreTrainedModel:
     if not matching_files(folder, WEIGHT_FILES):
         raise InputError("model.path", folder, "it has no weights", f"put one of {', '.join(WEIGHT_FILES)} into it")
-    device_map = config.device_map or ("cuda" if torch.cuda.is_available() else "cpu")
+    hub_arguments = {"trust_remote_code": config.trust_remote_code, "local_files_only": True}
     try:
+        architecture = AutoConfig.from_pretrained(folder, **hub_arguments)
+        refuse_hidden_neurons(architecture.get_text_config())
+        if architecture.model_type == "bloom":
+            architecture.slow_but_exact = False  # it would slice the second MLP matrix and pass by the module that has it
         model = AutoModelForCausalLM.from_pretrained(
             folder,
+            config=architecture,
             dtype=config.dtype.value,
-            device_map=device_map,
-            trust_remote_code=config.trust_remote_code,
-            local_files_only=True,
-            **exact_bloom(folder),
+            device_map=config.device_map or ("cuda" if torch.cuda.is_available() else "cpu"),
+            **hub_arguments,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError) as error:
         raise InputError(
             "model.path", folder, f"it cannot be loaded: {error}", "check the folder with transformers alone"
         ) from error
     return model.eval()
-
-
-def exact_bloom(folder: Path) -> dict[str, bool]:
-    """The argument that keeps a BLOOM from computing its MLP in slices, past the module whose input is recorded."""
-    is_bloom = '"bloom"' in (folder / "config.json").read_text(encoding="utf-8")
-    return {"slow_but_exact": False} if is_bloom else {}
 
 
 def load_tokenizer(folder: Path, trust_remote_code: bool) -> PreTrainedTokenizerBase:

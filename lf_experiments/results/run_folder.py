@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import resource
+import shlex
 import subprocess
 import sys
 import time
@@ -42,7 +43,7 @@ class RunFolder:
         self.record: dict[str, Any] = read_json(record) if record.is_file() else {}
 
     @contextmanager
-    def recorded(self, config: dict[str, Any], command: str) -> Iterator[None]:
+    def recorded(self, config: dict[str, Any], overrides: list[str]) -> Iterator[None]:
         """Keeps `run.json` true while the run lasts: running, then done or failed with the error, and every warning logged.
 
         The record of stages that an earlier run left in this folder is kept.
@@ -51,7 +52,8 @@ class RunFolder:
             "schema_version": SCHEMA_VERSION,
             "status": "running",
             "error": None,
-            "command": command,
+            "command": shlex.join(["python", "-m", "lf_experiments", *overrides]),
+            "overrides": overrides,
             "started": datetime.now().astimezone().isoformat(timespec="seconds"),
             "config": config,
             "versions": {"python": sys.version.split()[0], **{name: version(name) for name in LIBRARIES}},
@@ -152,9 +154,17 @@ class WarningKeeper(logging.Handler):
 
 
 def git_commit() -> str | None:
-    """The commit of the source tree the package runs from, or None outside one."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
+    """The commit of the source tree the package runs from, `-dirty` behind it where files were changed since.
+
+    None for an installed package, also where it lies in somebody else's repository.
+    """
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)
+        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
     except (OSError, subprocess.CalledProcessError):
         return None
