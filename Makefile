@@ -3,7 +3,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-.PHONY: help run test test-slow lint bench clean
+.PHONY: help run test test-slow lint bench paper-in-miniature clean
 
 help:  ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,6 +23,11 @@ lint: $(VENV)/.installed  ## Check format and style
 
 bench: $(VENV)/.installed  ## Measure what is claimed about speed and memory
 	$(BIN)/python -m benchmarks
+
+paper-in-miniature: $(VENV)/.installed  ## Training steps and model scales on the grown models, with one report of all
+	$(BIN)/python -m lf_experiments experiment=nano_training hydra.sweep.dir=multirun/nano_training
+	$(BIN)/python -m lf_experiments experiment=nano_scale hydra.sweep.dir=multirun/nano_scale
+	$(BIN)/python -m lf_experiments.results.sweep multirun/nano_training multirun/nano_scale --out multirun/paper-in-miniature
 
 clean:  ## Remove the environment; grown models and captures stay in the cache
 	rm -rf $(VENV)

@@ -13,11 +13,12 @@ from lf_experiments.models.load import Reader
 from lf_experiments.neurons.capture import capture
 
 BATCH_TOKENS = 2048
+SENTENCES = 48
 
 
 def ratios(rounds: int) -> list[Ratio]:
     """Capture against the bare forward pass and against the paper's procedure, in float32 and in bfloat16."""
-    texts = bloom_560m.sentences(90)
+    texts = bloom_560m.sentences(SENTENCES)
     exact, fast = bloom_560m.reader(torch.float32), bloom_560m.reader(torch.bfloat16)
     difference = largest_difference(capture(exact, texts, BATCH_TOKENS), capture(fast, texts, BATCH_TOKENS))
     return [
@@ -37,7 +38,7 @@ def ratios(rounds: int) -> list[Ratio]:
                 aim,
                 lambda: paper_procedure(exact, texts),
                 lambda reader=reader: capture(reader, texts, BATCH_TOKENS),
-                max(1, rounds // 2),
+                rounds,
                 detail,
             )
             for name, reader, aim, detail in (

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import errno
+import gc
+import logging
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from lf_experiments.config import Config, InputError, read_config
+from lf_experiments.multirun import SWEEP_NAME, sweep_name
+
+log = logging.getLogger("lf_experiments")
 
 
 def configuration_folder() -> str:
@@ -31,31 +38,55 @@ DISK_REMEDY = "Remedy: make room, or choose other folders with hydra.run.dir=FOL
 ConfigStore.instance().store(name="schema", node=Config)
 
 
+def main() -> None:
+    """The command: one job, or with --multirun several."""
+    os.environ[SWEEP_NAME] = sweep_name(sys.argv[1:])
+    job()
+
+
 @hydra.main(version_base="1.3", config_path=configuration_folder(), config_name="config")
-def main(composed: DictConfig) -> None:
-    """One job. What a user can mend ends in a message and status 1; the traceback comes with HYDRA_FULL_ERROR=1."""
+def job(composed: DictConfig) -> None:
+    """One job. What a user can mend ends in a message and status 1; the traceback comes with HYDRA_FULL_ERROR=1.
+
+    A job of a sweep never raises: its error is in its `run.json`, the other jobs go on, and the sweep ends with status 1.
+    """
+    in_sweep = HydraConfig.get().mode is RunMode.MULTIRUN
     try:
-        run_job(composed)
-    except (InputError, OSError) as error:
-        wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
-        if wants_traceback or (isinstance(error, OSError) and error.errno != errno.ENOSPC):
+        run_job(composed, sweep=Path(HydraConfig.get().sweep.dir).name if in_sweep else None)
+    except Exception as error:
+        message = message_to_user(error)
+        if in_sweep:
+            log.error(message or "failed", exc_info=message is None)
+        elif message is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        sys.exit(f"error: {error}" if isinstance(error, InputError) else f"error: {error}\n{DISK_REMEDY}")
+        else:
+            sys.exit(message)
 
 
-def run_job(composed: DictConfig) -> None:
-    """Check the configuration, run the study in the job's folder and print the summary."""
+def message_to_user(error: Exception) -> str | None:
+    """What to say of an error that a user can mend, or None for any other."""
+    if isinstance(error, InputError):
+        return f"error: {error}"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"error: {error}\n{DISK_REMEDY}"
+    return None
+
+
+def run_job(composed: DictConfig, sweep: str | None) -> None:
+    """Check the configuration, run the study in the job's folder and print the summary; `sweep` groups jobs in wandb."""
     config = read_config(composed)
     from lf_experiments.results.run_folder import RunFolder
     from lf_experiments.results.summary import summary
     from lf_experiments.study import Study
 
+    if config.tracking.group is None:
+        config = replace(config, tracking=replace(config.tracking, group=sweep))
     run = RunFolder(Path(HydraConfig.get().runtime.output_dir))
     resolved = OmegaConf.to_container(composed, resolve=True, enum_to_str=True)
-    overrides = list(HydraConfig.get().overrides.task)
-    with run.recorded(resolved, overrides):
+    with run.recorded(resolved, list(HydraConfig.get().overrides.task)):
         Study(config, run).go()
     print(summary(run))
+    gc.collect()  # the model goes before the next job of a sweep loads its own
 
 
 if __name__ == "__main__":

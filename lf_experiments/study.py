@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -28,14 +29,17 @@ from lf_experiments.measures.regions import probe, random_region, region_of
 from lf_experiments.measures.similarity import compare
 from lf_experiments.models.checkpoints import (
     checkpoint_folder,
+    hub_commit,
     tokenizer_fingerprint,
     training_step,
     training_tokens,
+    warn_of_known_faults,
     weight_fingerprint,
 )
+from lf_experiments.models.hub import remove_snapshot
 from lf_experiments.models.load import Reader, load_reader, tokenizer_folder
 from lf_experiments.neurons.capture import capture
-from lf_experiments.neurons.kept_capture import Captured, kept_capture
+from lf_experiments.neurons.kept_capture import Captured, evict, kept_captures
 from lf_experiments.results.figures import save_figures
 from lf_experiments.results.report import write_report
 from lf_experiments.results.run_folder import RunFolder
@@ -54,6 +58,7 @@ class Study:
 
     def go(self) -> None:
         """Run the configured stages in their order. Sentences and text are read first: they may not be usable."""
+        warn_of_known_faults(self.config.model, self.config.checkpoint)
         self.run.note(data=self.data_facts())
         self.run.note(model=self.model_facts())
         for stage in Stage:
@@ -63,6 +68,8 @@ class Study:
         for stage in self.config.stages:
             self.run_stage(stage)
             self.write_metrics()
+        if self.config.model.hub and self.config.cache.evict_hub:
+            remove_snapshot(self.folder)
 
     def run_stage(self, stage: Stage) -> None:
         """Run one stage unless its results are there."""
@@ -81,6 +88,8 @@ class Study:
             text = self.config.text
             inputs["text"] = [self.documents, text.windows.name, text.window, self.config.model.context]
             inputs["control"] = [self.config.control.draws, self.config.seed]
+        if stage is Stage.report:
+            inputs = {"stages": self.run.stages_done(), "tracking": self.run.record["config"]["tracking"]}
         return inputs
 
     # What is read -----------------------------------------------------------------------------------------------------
@@ -108,9 +117,24 @@ class Study:
     # Who reads it -----------------------------------------------------------------------------------------------------
 
     @cached_property
+    def folder(self) -> Path:
+        """The folder of the weights."""
+        return checkpoint_folder(self.config)
+
+    @cached_property
     def reader(self) -> Reader:
         """The model, loaded when a stage needs it."""
-        return load_reader(checkpoint_folder(self.config), self.config.model)
+        return load_reader(self.folder, self.config.model)
+
+    @cached_property
+    def reader_inputs(self) -> dict[str, Any]:
+        """What the model makes of a sentence depends on this."""
+        return {
+            "weights": weight_fingerprint(self.folder),
+            "tokenizer": tokenizer_fingerprint(tokenizer_folder(self.folder, self.config.model)),
+            "dtype": self.config.model.dtype.name,
+            "add_special_tokens": self.config.model.add_special_tokens,
+        }
 
     # 1. capture -------------------------------------------------------------------------------------------------------
 
@@ -126,28 +150,23 @@ class Study:
     @cached_property
     def capture_inputs(self) -> dict[str, Any]:
         """Everything the activations depend on."""
-        folder = checkpoint_folder(self.config)
-        return {
-            "weights": weight_fingerprint(folder),
-            "tokenizer": tokenizer_fingerprint(tokenizer_folder(folder, self.config.model)),
-            "dtype": self.config.model.dtype.name,
-            "add_special_tokens": self.config.model.add_special_tokens,
-            "samples": self.samples,
-        }
+        return {**self.reader_inputs, "samples": self.samples}
 
     @cached_property
     def captured(self) -> Captured:
         """The activations of all sentences: from the cache, or recorded now."""
         if Stage.capture not in self.config.stages:
             self.require(Stage.capture)
+        texts = {language: self.sentences.texts[language] for language in self.config.languages}
         if not self.config.cache.enabled:
-            return self.captured_now()
-        kept = self.config.cache_folder / "captures" / fingerprint(self.capture_inputs)
-        return kept_capture(kept, self.captured_now)
+            return self.captured_now([text for sentences in texts.values() for text in sentences])
+        captures = self.config.cache_folder / "captures"
+        captured = kept_captures(captures / fingerprint(self.reader_inputs), texts, self.captured_now)
+        evict(captures, self.config.cache.max_gib)
+        return captured
 
-    def captured_now(self) -> Captured:
-        """Read every sentence with the model."""
-        texts = [text for _, _, text in self.samples]
+    def captured_now(self, texts: list[str]) -> Captured:
+        """Read sentences with the model."""
         h_LSN = capture(self.reader, texts, self.config.runtime.batch_tokens)
         tokens_S = torch.tensor([len(ids) for ids in self.reader.token_ids(texts)])
         return Captured(h_LSN, tokens_S, self.reader.num_parameters)
@@ -188,7 +207,10 @@ class Study:
         windows = {
             language: text_windows(self.reader, texts, self.config.text, language) for language, texts in self.documents.items()
         }
-        table = perplexity_table(self.reader, self.deactivations(), windows, self.config.runtime.batch_tokens)
+        cells = self.run.unfinished("deactivate", self.inputs(Stage.deactivate))
+        table = perplexity_table(
+            self.reader, self.deactivations(), windows, self.config.runtime.batch_tokens, cells.kept, cells.keep
+        )
         self.run.write_table("perplexity.csv", table)
         return {"perplexity": baseline(table)}
 
@@ -253,11 +275,11 @@ class Study:
     def model_facts(self) -> dict[str, Any]:
         """Which weights and which tokenizer were read with."""
         return {
-            "folder": str(checkpoint_folder(self.config)),
-            "weight_fingerprint": self.capture_inputs["weights"],
-            "tokenizer_fingerprint": self.capture_inputs["tokenizer"],
-            "hub_commit": None,
-            "training_tokens": training_tokens(self.config.model.recipe, self.config.checkpoint),
+            "folder": str(self.folder),
+            "weight_fingerprint": self.reader_inputs["weights"],
+            "tokenizer_fingerprint": self.reader_inputs["tokenizer"],
+            "hub_commit": hub_commit(self.config.model, self.folder),
+            "training_tokens": training_tokens(self.config.model.recipe, self.config.checkpoint, self.config.model.hub),
         }
 
     def data_facts(self) -> dict[str, Any]:

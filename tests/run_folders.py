@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lf_experiments.results.tables import read_json
 from lf_experiments.storage import write_json
 
 LANGUAGES = ["en", "zh", "fr", "es", "pt", "ar", "vi", "hi", "id"]
@@ -117,7 +118,13 @@ def record(languages: list[str]) -> dict:
         "error": None,
         "command": "python -m lf_experiments model=bloom-nano checkpoint=step3000",
         "started": "2026-01-02T03:04:05+00:00",
-        "config": {"seed": 7, "model": {"name": "bloom-nano", "path": None}, "language_set": {"languages": languages}},
+        "overrides": ["model=bloom-nano", "checkpoint=step3000"],
+        "config": {
+            "seed": 7,
+            "model": {"name": "bloom-nano", "path": None},
+            "checkpoint": {"step": 3000},
+            "language_set": {"languages": languages},
+        },
         "versions": {"python": "3.11.2", "torch": "2.13.0"},
         "git_commit": "0123456789abcdef0123456789abcdef01234567",
         "model": {
@@ -125,6 +132,7 @@ def record(languages: list[str]) -> dict:
             "weight_fingerprint": "aaaa1111bbbb2222",
             "tokenizer_fingerprint": "cccc3333dddd4444",
             "hub_commit": None,
+            "training_tokens": 6144000,
         },
         "data": {
             "dataset": {"name": "miniature", "fingerprint": "eeee5555ffff6666", "licence": "MIT"},
@@ -136,3 +144,70 @@ def record(languages: list[str]) -> dict:
         },
         "warnings": ["the text of hi is <short>"],
     }
+
+
+def write_job(
+    folder: Path,
+    step: int | None,
+    model: str = "bloom-nano",
+    parameters: int = 464_128,
+    layers: int = 3,
+    fingerprint: str | None = None,
+    overrides: tuple[str, ...] = (),
+    languages: list[str] = LANGUAGES,
+    cloze: bool = False,
+    **config: object,
+) -> Path:
+    """A finished job of a sweep, with numbers that follow its step and size as the paper's do; `step` None is the final one.
+
+    `config` changes entries of its configuration.
+    """
+    write_run_folder(folder, languages, layers, width=256)
+    moment = 1500 if step is None else step
+    progress = np.log1p(moment) / np.log1p(1500) * np.log10(parameters) / 6
+    random = np.random.default_rng(moment + parameters)
+    regions = region_table(languages, layers, 256, random)
+    regions["key_neurons"] = (regions["key_neurons"] * (2.2 - progress)).astype(int)
+    regions.to_csv(folder / "regions.csv", index=False)
+    sklr = int(regions["key_neurons"].sum())
+    checkpoint = "final" if step is None else f"step{step}"
+    edit(
+        folder / "metrics.json",
+        model=model,
+        checkpoint=checkpoint,
+        training_step=step,
+        num_parameters=parameters,
+        lrds=0.62 - 0.35 * progress + float(random.normal(0, 0.01)),
+        sads=0.01 + 0.05 * progress + float(random.normal(0, 0.002)),
+        sklr=sklr,
+        sklr_fraction=sklr / (layers * 256),
+        perplexity={language: 2 + (BEFORE[language] - 2) * float(np.exp(-progress)) for language in languages},
+        cloze_accuracy={language: 0.5 + 0.2 * progress for language in languages} if cloze else {},
+    )
+    record = read_json(folder / "run.json")
+    edit(
+        folder / "run.json",
+        command=f"python -m lf_experiments model={model} checkpoint={checkpoint}",
+        overrides=[f"model={model}", f"checkpoint={checkpoint}", *overrides],
+        config={**record["config"], "model": {"name": model, "path": None}, "checkpoint": {"step": step}, **config},
+        model={
+            **record["model"],
+            "folder": f"/models/{model}/{checkpoint}",
+            "weight_fingerprint": fingerprint or f"{model}-{checkpoint}",
+            "training_tokens": None if step is None else 2048 * step,
+        },
+    )
+    return folder
+
+
+def fail(folder: Path, error: str) -> None:
+    """Make a job one that failed before it had read anything."""
+    for path in folder.iterdir():
+        if path.name != "run.json":
+            path.unlink()
+    edit(folder / "run.json", status="failed", error=error, model={}, data={}, stages={})
+
+
+def edit(path: Path, **entries: object) -> None:
+    """Change entries of a JSON file."""
+    write_json(path, {**read_json(path), **entries})

@@ -1,5 +1,7 @@
 """The configuration: every file composes, typos are refused three ways, and what cannot work together is said."""
 
+from functools import cache
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -32,9 +34,27 @@ def read(*overrides: str) -> Config:
     return read_config(composed(*overrides))
 
 
+def options_of(group: str) -> list[str]:
+    return [option for of, option in OPTIONS if of == group]
+
+
+@cache
+def published_steps() -> dict[str, list[int]]:
+    """The steps of every model with a name of its own."""
+    return {model: read(f"model={model}").model.published_steps for model in options_of("model") if model != "local"}
+
+
+def needed(group: str, option: str) -> list[str]:
+    """What an option needs beside it: the value it leaves to the user, or a model that has published the step."""
+    if group == "checkpoint" and option[4:].isdigit():
+        model = next(model for model, steps in published_steps().items() if int(option[4:]) in steps)
+        return [f"model={model}"]
+    return NEEDED.get((group, option), [])
+
+
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_composes_and_passes_the_checks(group: str, option: str) -> None:
-    assert isinstance(read(f"{group}={option}", *NEEDED.get((group, option), [])), Config)
+    assert isinstance(read(f"{group}={option}", *needed(group, option)), Config)
 
 
 def test_every_option_begins_with_a_comment_that_says_what_it_is() -> None:
@@ -57,10 +77,66 @@ def test_the_default_is_the_grown_model_at_its_last_step_in_the_nine_languages()
     assert config.stages == list(Stage)
 
 
-def test_every_published_step_of_a_nano_model_is_an_option() -> None:
-    steps = {int(option.removeprefix("step")) for group, option in OPTIONS if group == "checkpoint" and option[4:].isdigit()}
-    for model in ("bloom-nano", "bloom-nano-s", "bloom-nano-l", "llama-nano"):
-        assert set(read(f"model={model}").model.recipe.steps) <= steps
+def test_every_published_step_of_a_model_is_an_option() -> None:
+    for step in {step for steps in published_steps().values() for step in steps}:
+        assert (CONF / "checkpoint" / f"step{step}.yaml").read_text() == f"step: {step}\n"
+
+
+def test_a_model_of_the_hub_says_where_each_of_its_steps_is() -> None:
+    hub = read("model=bloom-7b1", "checkpoint=step1000").model.hub
+    assert (hub.repository, hub.checkpoint_repository) == ("bigscience/bloom-7b1", "bigscience/bloom-7b1-intermediate")
+    assert (hub.checkpoint_revision, hub.tokens_per_step) == ("global_step{step}", 512 * 2048)
+    assert list(hub.known_bad) == [100000]
+
+
+def test_the_steps_of_bloom_are_those_that_were_published() -> None:
+    small, large = [1000, 10000, 100000, 200000, 300000, 400000, 500000, 600000], [1000, 10000, *range(50000, 300001, 50000)]
+    for sizes, steps, sequences in ((("560m", "1b1"), small, 256), (("1b7", "3b", "7b1"), large, 512)):
+        for size in sizes:
+            hub = read(f"model=bloom-{size}").model.hub
+            assert (hub.steps, hub.tokens_per_step) == (steps, sequences * 2048)
+            assert set(hub.known_bad) <= set(steps)
+
+
+EXPERIMENTS = options_of("experiment")
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_the_second_line_of_an_experiment_is_its_command(experiment: str) -> None:
+    first, second, third, *_ = (CONF / "experiment" / f"{experiment}.yaml").read_text(encoding="utf-8").splitlines()
+    assert (first, second) == ("# @package _global_", f"# python -m lf_experiments experiment={experiment}")
+    assert third.startswith("# ")
+
+
+def jobs(experiment: str) -> list[list[str]]:
+    """The overrides of every job of an experiment that is a sweep."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        hydra = compose("config", [f"experiment={experiment}"], return_hydra_config=True).hydra
+    assert hydra.mode.name == "MULTIRUN"
+    choices = [[f"{key}={value}" for value in values.split(",")] for key, values in hydra.sweeper.params.items()]
+    return [list(job) for job in product(*choices)]
+
+
+@pytest.mark.parametrize("experiment", [experiment for experiment in EXPERIMENTS if experiment != "smoke"])
+def test_every_job_of_an_experiment_passes_the_checks(experiment: str) -> None:
+    configs = [read(f"experiment={experiment}", *job) for job in jobs(experiment)]
+    assert len({(config.model.name, config.checkpoint.step) for config in configs}) == len(configs) >= 3
+    assert all(config.stages[0] is Stage.capture and config.stages[-1] is Stage.report for config in configs)
+
+
+def test_a_figure_over_training_takes_every_step_that_is_not_known_to_be_bad() -> None:
+    for experiment in (
+        "figure4_training_dynamics",
+        "figure5_key_neuron_layers",
+        "figure6_key_neuron_languages",
+        "nano_training",
+    ):
+        configs = [read(f"experiment={experiment}", *job) for job in jobs(experiment)]
+        model = configs[0].model
+        known_bad = model.hub.known_bad if model.hub else {}
+        assert [config.checkpoint.step for config in configs] == [
+            step for step in model.published_steps if step not in known_bad
+        ]
 
 
 def test_a_typo_in_a_yaml_file_is_refused(tmp_path: Path) -> None:
@@ -105,7 +181,13 @@ def test_a_value_of_the_wrong_type_is_refused() -> None:
         (["stages=[]"], "stages=.*once each and in order"),
         (["dataset=files", "dataset.root=null"], r"dataset.root=null.*give dataset.root=FOLDER"),
         (["text=files", "text.root=null"], r"text.root=null.*give text.root=FOLDER"),
-        (["model.path=/m"], "model.path=/m.*either a folder in Hugging Face layout or a recipe"),
+        (["model.path=/m"], "model.path=/m.*either a folder in Hugging Face layout, a recipe or a repository of the hub"),
+        (["model=bloom-3b", "model.path=/m"], "model.path=/m.*either a folder.*needs one of them"),
+        (["model.recipe=null"], "model.path=null.*either a folder.*needs one of them"),
+        (["model=bloom-3b", "checkpoint=step100"], "checkpoint.step=100: bloom-3b never published.*1000, 10000, 50000.*300000"),
+        (["model=llama2-7b", "checkpoint=step1000"], "llama2-7b never published.*only its final weights"),
+        (["model=bloom-3b", "model.hub.checkpoint_revision=main"], "checkpoint_revision=main: it does not say.*{step}"),
+        (["model=llama2-7b", "model.hub.steps=[1]"], "checkpoint_revision=null: it does not say.*{step}"),
     ],
 )
 def test_what_cannot_work_together_is_said_with_the_remedy(overrides: list[str], message: str) -> None:

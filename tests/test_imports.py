@@ -42,8 +42,8 @@ def test_the_equations_import_only_torch() -> None:
     assert {name.split(".")[0] for name in imported(PACKAGE / "measures" / "equations.py")} == {"torch"}
 
 
-def test_only_the_entry_point_imports_hydra() -> None:
-    assert importers_of("hydra") == {"__main__.py"}
+def test_only_the_entry_point_and_the_sweep_import_hydra() -> None:
+    assert importers_of("hydra") == {"__main__.py", "multirun.py"}
 
 
 def test_only_tracking_imports_wandb() -> None:

@@ -313,7 +313,7 @@ def test_the_traceback_comes_when_asked_for(tmp_path: Path, monkeypatch: pytest.
 def test_help_names_the_groups_and_three_commands() -> None:
     found = typed("--help")
     assert found.returncode == 0
-    for word in ("model: bloom-nano", "dataset: files, miniature, ntrex", "checkpoint: final", "text: files", "tracking: none"):
+    for word in ("bloom-nano-l", "dataset: files, miniature, ntrex", "checkpoint: final", "text: files", "tracking: none"):
         assert word in found.stdout
     assert found.stdout.count("python -m lf_experiments") == 3
 
@@ -323,5 +323,5 @@ def test_a_tokenizer_that_the_model_does_not_know(
 ) -> None:
     run(tmp_path / "grown", "stages=[capture]")
     (grown,) = (cache / "models").glob("bloom-smoke-*")  # its tokenizer has 400 tokens
-    arguments = [*local_model(model_folders["llama"]), f"model.tokenizer={grown / 'step20'}"]
+    arguments = [*local_model(model_folders["llama"]), f"model.tokenizer={grown / 'step60'}"]
     assert "it has 400 tokens, but the model knows only 320" in message(capsys, run, tmp_path / "run", *arguments)

@@ -2,11 +2,12 @@
 
 import math
 
+import pandas as pd
 import pytest
 import torch
 
 from lf_experiments.config import InputError, Source, TextConfig, Windows
-from lf_experiments.evaluations import perplexity
+from lf_experiments.evaluations import deactivation, perplexity
 from lf_experiments.evaluations.deactivation import NOTHING, Deactivation, baseline, perplexity_table
 from lf_experiments.evaluations.perplexity import Window, chunked_nll, full_nll, head_can_be_chunked, likelihood, text_windows
 from lf_experiments.models.batches import padded
@@ -152,7 +153,9 @@ def test_the_table_holds_every_language_under_every_deactivation(reader: Reader)
     texts = {"en": DOCUMENTS[:1] * 4, "zh": DOCUMENTS[1:2] * 4}
     windows = {language: text_windows(reader, found, settings(), language) for language, found in texts.items()}
     regions = [Deactivation(NOTHING, 0, torch.zeros(shape, dtype=torch.bool)), Deactivation("zh", 0, half)]
-    table = perplexity_table(reader, regions, windows, 4096)
+    kept: list[int] = []
+    table = perplexity_table(reader, regions, windows, 4096, [], lambda cells: kept.append(len(cells)))
+    assert kept == [1, 2, 3, 4]
     assert list(table[["deactivated", "language"]].itertuples(index=False, name=None)) == [
         ("none", "en"), ("none", "zh"), ("zh", "en"), ("zh", "zh"),
     ]  # fmt: skip
@@ -162,3 +165,24 @@ def test_the_table_holds_every_language_under_every_deactivation(reader: Reader)
     assert table.loc[2, "increase_percent"] == pytest.approx(100 * (expected.perplexity / baseline(table)["en"] - 1))
     assert table.loc[2, "increase_percent"] != 0
     assert (table.loc[:1, "increase_percent"] == 0).all()
+
+
+def test_cells_that_are_there_are_not_evaluated_again(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = len(reader.sites), reader.num_neurons_per_layer
+    regions = [Deactivation(name, 0, torch.zeros(shape, dtype=torch.bool)) for name in (NOTHING, "en", "zh")]
+    windows = {language: text_windows(reader, DOCUMENTS * 4, settings(), language) for language in ("en", "zh")}
+    stopped_at: list[list[dict]] = []
+
+    def stop_after_three(cells: list[dict]) -> None:
+        stopped_at[:] = [list(cells)]
+        if len(cells) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        perplexity_table(reader, regions, windows, 4096, [], stop_after_three)
+    evaluated = []
+    monkeypatch.setattr(deactivation, "likelihood", lambda *arguments: evaluated.append(1) or likelihood(*arguments))
+    resumed = perplexity_table(reader, regions, windows, 4096, stopped_at[0], lambda _: None)
+    assert len(evaluated) == 3
+    whole = perplexity_table(reader, regions, windows, 4096, [], lambda _: None)
+    pd.testing.assert_frame_equal(resumed, whole, check_exact=True)

@@ -1,17 +1,19 @@
-"""The report holds the run's numbers, shows corpus text as text, asks for nothing from outside, and bears gaps."""
+"""The report of a run or a sweep holds its numbers, shows corpus text as text, asks for nothing outside, and bears gaps."""
 
 import base64
 import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import pandas as pd
 import pytest
-from run_folders import write_run_folder
+from run_folders import fail, write_job, write_run_folder
 
-from lf_experiments.results.figures import FIGURES, save_figures, stem, style
-from lf_experiments.results.report import write_report
+from lf_experiments.results.figures import EVOLUTION_FIGURES, FIGURES, save_figures, stem, style
+from lf_experiments.results.report import write_report, write_sweep_report
+from lf_experiments.results.sweep import sweep_table, write_sweep
 from lf_experiments.storage import write_json
 
 CODES = ["en", "zh", "ar"]
@@ -202,3 +204,87 @@ def test_a_report_that_fails_keeps_the_old_one(folder):
     with pytest.raises(json.JSONDecodeError):
         write_report(folder)
     assert (folder / "report.html").read_text(encoding="utf-8") == before
+
+
+@pytest.fixture
+def sweep(tmp_path) -> Path:
+    """A sweep over four steps: step 100 has the weights of step 30, and step 200 failed."""
+    folder = tmp_path / "my <sweep>"
+    for step in (0, 30, 100, 200):
+        write_job(folder / f"a:b, step={step}", step, languages=CODES, fingerprint="same" if step in (30, 100) else None)
+    write_report(folder / "a:b, step=0")
+    fail(folder / "a:b, step=200", "ValueError: <b>no</b> & never")
+    return folder
+
+
+def sweep_page(folder: Path) -> Page:
+    write_sweep(folder)
+    return Page((folder / "report.html").read_text(encoding="utf-8"))
+
+
+def test_the_report_of_a_sweep_begins_with_what_is_wrong(sweep):
+    text = sweep_page(sweep).text()
+    assert text.startswith(
+        "my <sweep> 4 runs: 3 done, 1 failed Before you believe the figures checkpoint step100 of bloom-nano has the same "
+        "weights as step30: one of them was published wrongly; the curve between them says nothing "
+        "job a:b, step=200 failed: ValueError: <b>no</b> & never Figures"
+    )
+
+
+def test_the_report_of_a_sweep_without_a_fault_has_no_warning(tmp_path):
+    for step in (0, 30):
+        write_job(tmp_path / f"{step}", step, languages=CODES)
+    assert "Before you believe" not in sweep_page(tmp_path).text()
+
+
+def test_the_table_of_a_sweep_has_every_run_and_what_is_wrong_with_it(sweep):
+    report = sweep_page(sweep)
+    table = sweep_table([sweep])
+    for _, row in table[table["status"] == "done"].iterrows():
+        scores = f"{row['lrds']:.4f} {row['sads']:.4f} {100 * row['sklr_fraction']:.1f}% {row['perplexity_mean']:.2f}"
+        assert f"{row['job']} done bloom-nano {row['checkpoint']} {row['training_step']} {scores}" in report.text()
+    assert "same weights as a:b, step=30" in report.text()
+    assert "a:b, step=200 failed bloom-nano step200 200 – – – – – – ValueError: <b>no</b> & never" in report.text()
+    classes = [row["class"] for row in report.all("tr") if "class" in row]
+    assert classes == ["done-run"] * 4 + ["failed-run"] * 2
+    assert "Cloze, mean" not in report.text() and "Variant" not in report.text()
+
+
+def test_jobs_lead_to_their_own_reports_where_there_are_any(sweep, tmp_path):
+    (only,) = sweep_page(sweep).all("a")
+    assert only["href"] == "a%3Ab%2C%20step%3D0/report.html"
+    write_sweep(tmp_path / "elsewhere" / "out", [sweep])
+    (only,) = Page((tmp_path / "elsewhere" / "out" / "report.html").read_text(encoding="utf-8")).all("a")
+    assert only["href"] == "../../my%20%3Csweep%3E/a%3Ab%2C%20step%3D0/report.html"
+    assert (tmp_path / "elsewhere" / "out" / unquote(only["href"])).is_file()
+
+
+def test_the_report_of_a_sweep_asks_for_nothing_and_shows_text_as_text(sweep):
+    report = sweep_page(sweep)
+    html = (sweep / "report.html").read_text(encoding="utf-8")
+    assert not {"script", "link", "iframe", "object", "form", "sweep"} & {tag for tag, _ in report.tags}
+    assert "<b>no" not in html and "<sweep>" not in html
+    assert all(image["src"].startswith("data:image/png;base64,") for image in report.all("img"))
+    assert not re.search(r"url\(|@import|https?://", html)
+    assert "default-src 'none'" in html
+
+
+def test_the_figures_of_a_sweep_are_inside_with_their_captions(sweep):
+    report = sweep_page(sweep)
+    images = [base64.b64decode(image["src"].partition(",")[2]) for image in report.all("img")]
+    modules = EVOLUTION_FIGURES[:3]
+    assert images == [(sweep / "figures" / f"{stem(module)}.png").read_bytes() for module in modules]
+    assert all(module.CAPTION in report.text() for module in modules)
+
+
+def test_the_commands_of_a_sweep_are_there_once_each(sweep):
+    text = sweep_page(sweep).text()
+    commands = [f"python -m lf_experiments model=bloom-nano checkpoint=step{step}" for step in (0, 30, 100, 200)]
+    assert text.endswith(f"To repeat it {' '.join(commands)}")
+
+
+def test_the_warnings_of_a_sweep_are_those_given(sweep):
+    write_sweep_report(sweep, sweep_table([sweep]), ["beware of <this>"])
+    report = Page((sweep / "report.html").read_text(encoding="utf-8"))
+    assert "Before you believe the figures beware of <this>" in report.text()
+    assert "Figures" not in report.text()

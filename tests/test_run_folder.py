@@ -99,3 +99,17 @@ def test_somebody_elses_repository_has_no_say(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(run_folder, "__file__", str(tmp_path / "run_folder.py"))
     (tmp_path / "run_folder.py").touch()
     assert git_commit() is None
+
+
+def test_what_an_interrupted_stage_has_left_is_found_by_the_same_inputs_alone(tmp_path: Path) -> None:
+    rows = [{"language": "en", "nll": 0.1 + 0.2}]
+    run = RunFolder(tmp_path)
+    with pytest.raises(KeyboardInterrupt), run.recorded({}, []), run.stage("deactivate", {"seed": 0}):
+        run.unfinished("deactivate", {"seed": 0}).keep(rows)
+        raise KeyboardInterrupt
+    again = RunFolder(tmp_path)
+    assert again.unfinished("deactivate", {"seed": 0}).kept == rows
+    assert again.unfinished("deactivate", {"seed": 1}).kept == []
+    with again.recorded({}, []), again.stage("deactivate", {"seed": 0}):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "run.json"}

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from lf_experiments.storage import files_fingerprint, fingerprint, made_once, write_json, write_text, written_whole
+from lf_experiments.storage import (
+    files_fingerprint,
+    fingerprint,
+    made_once,
+    remove_half_written,
+    write_json,
+    write_text,
+    written_whole,
+)
 
 
 def make_slowly(folder: Path, log: Path) -> None:
@@ -102,3 +110,15 @@ def test_file_fingerprints_name_content_and_not_names(tmp_path: Path) -> None:
     assert files_fingerprint([tmp_path / "a"]) == files_fingerprint([tmp_path / "b"])
     assert files_fingerprint([tmp_path / "a"]) != files_fingerprint([tmp_path / "c"])
     assert files_fingerprint([tmp_path / "a", tmp_path / "c"]) != files_fingerprint([tmp_path / "c", tmp_path / "a"])
+
+
+def test_what_a_killed_writer_has_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    write_text(tmp_path / "figures" / "table.csv", "whole")
+    half = {}
+    with written_whole(tmp_path / "figures" / "table.csv") as temporary:
+        temporary.write_text("half")
+        half[temporary] = temporary.read_text()
+    for path, text in half.items():  # as if the process had been killed inside the block
+        path.write_text(text)
+    remove_half_written(tmp_path)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["table.csv"]

@@ -9,12 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import wandb
-from run_folders import write_run_folder
+from run_folders import edit, fail, write_job, write_run_folder
 
 from lf_experiments.config import Tracker, TrackingConfig, TrackingMode
 from lf_experiments.results import tracking
-from lf_experiments.results.figures import FIGURES, save_figures, stem
-from lf_experiments.storage import write_json
+from lf_experiments.results.figures import EVOLUTION_FIGURES, FIGURES, save_figures, stem
+from lf_experiments.results.sweep import write_sweep
 
 CODES = ["en", "zh", "ar"]
 KEY = "a" * 40
@@ -36,8 +36,10 @@ def of_type(rows: list[dict], kind: str) -> list[dict]:
     return [row[kind] for row in rows if row["type"] == kind]
 
 
-def edit(path: Path, **entries: object) -> None:
-    write_json(path, {**json.loads(path.read_text(encoding="utf-8")), **entries})
+def step_metrics(rows: list[dict]) -> dict[str, str]:
+    """The axis of every metric, or group of metrics, that has one."""
+    metrics = [metric for metric in of_type(rows, "metric") if "step_metric" in metric]
+    return {metric.get("name", metric.get("glob_name")): metric["step_metric"] for metric in metrics}
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +63,7 @@ def test_without_credentials_the_run_is_kept_offline_in_its_folder(mirrored):
     assert said == f"wandb run bloom-nano step3000: offline in {run}"
     header = of_type(rows, "run")[0]
     assert (header["project"], header["run_group"], header["tags"]) == ("lingua", "night", ["nano", "test"])
+    assert header["job_type"] == "job"
     assert of_type(rows, "exit")[0].get("exit_code", 0) == 0
 
 
@@ -78,12 +81,10 @@ def test_scalars_are_those_of_the_metrics_over_the_training_step(mirrored):
     for name in ("lrds", "sads", "sklr", "sklr_fraction", "num_parameters", "training_step"):
         assert item[name] == metrics[name]
     assert {code: item[f"perplexity/{code}"] for code in CODES} == metrics["perplexity"]
-    axes = {
-        metric["name"]: metric["step_metric"]
-        for metric in of_type(rows, "metric")
-        if "step_metric" in metric and "name" in metric
-    }
+    assert item["training_tokens"] == 6144000
+    axes = step_metrics(rows)
     assert axes["lrds"] == axes["perplexity/ar"] == "training_step"
+    assert "training_tokens" in {metric.get("name") for metric in of_type(rows, "metric")}
 
 
 def test_layer_scores_are_a_series_over_layers(mirrored):
@@ -142,6 +143,24 @@ def test_what_was_not_measured_is_not_logged(folder):
     item = of_type(rows, "history")[0]["item"]
     assert item["sads"] == 0.0345
     assert not {"lrds", "training_step", "perplexity/en"} & set(item)
+
+
+def test_a_run_whose_step_is_unknown_is_shown_over_its_tokens(folder):
+    edit(folder / "metrics.json", training_step=None)
+    tracking.log_run(config(TrackingMode.offline), folder)
+    rows = records(folder)
+    assert of_type(rows, "history")[0]["item"]["training_tokens"] == 6144000
+    assert step_metrics(rows)["lrds"] == "training_tokens"
+
+
+def test_a_run_whose_moment_is_unknown_has_no_axis(folder):
+    edit(folder / "metrics.json", training_step=None)
+    model = json.loads((folder / "run.json").read_text(encoding="utf-8"))["model"]
+    edit(folder / "run.json", model={**model, "training_tokens": None})
+    tracking.log_run(config(TrackingMode.offline), folder)
+    rows = records(folder)
+    assert "training_tokens" not in of_type(rows, "history")[0]["item"]
+    assert set(step_metrics(rows)) == {"layers/*"}
 
 
 def test_another_run_of_the_process_goes_on(folder):
@@ -222,3 +241,91 @@ def test_credentials_in_the_netrc_file_are_found(tmp_path, monkeypatch, content,
         path.chmod(0o600)
     monkeypatch.setenv("NETRC", str(path))
     assert tracking.has_credentials() is found
+
+
+@pytest.fixture(scope="module")
+def mirrored_sweep(tmp_path_factory) -> tuple[Path, pd.DataFrame, str | None, list[dict]]:
+    """A sweep with a failed run and final weights, its table, what `log_sweep` said, and what wandb wrote."""
+    folder = tmp_path_factory.mktemp("sweep")
+    for number, step in enumerate((0, 30, 100, None)):
+        write_job(folder / f"{number}", step, languages=CODES)
+    fail(folder / "1", "out of memory")
+    table = write_sweep(folder)
+    said = tracking.log_sweep(config(), folder, "nano training", "steps")
+    return folder, table, said, records(folder)
+
+
+def test_a_sweep_is_a_run_of_its_own_in_the_group_of_its_jobs(mirrored_sweep):
+    folder, _, said, rows = mirrored_sweep
+    (run,) = (folder / "wandb").glob("offline-run-*")
+    assert said == f"wandb run nano training: offline in {run}"
+    header = of_type(rows, "run")[0]
+    assert (header["display_name"], header["run_group"], header["job_type"]) == ("nano training", "steps", "sweep")
+    assert header["config"]["update"]["jobs"] == ["0", "1", "2", "3"]
+    assert of_type(rows, "exit")[0]["exit_code"] == 1
+
+
+def test_the_measures_of_a_sweep_are_series_over_steps_tokens_and_parameters(mirrored_sweep):
+    _, table, _, rows = mirrored_sweep
+    sections = {"by_step": "training_step", "by_tokens": "training_tokens", "by_parameters": "num_parameters"}
+    assert step_metrics(rows) == {f"{section}/*": axis for section, axis in sections.items()}
+    done = table[table["status"] == "done"]
+    expected = {
+        "by_step": done[done["training_step"].notna()],
+        "by_tokens": done[done["training_tokens"].notna()],
+        "by_parameters": done[done["checkpoint"] == "final"],
+    }
+    items = [row["item"] for row in of_type(rows, "history")]
+    for section, points in expected.items():
+        for name in ("lrds", "sads", "sklr", "sklr_fraction", "perplexity_mean"):
+            logged = [(item[sections[section]], item[f"{section}/{name}"]) for item in items if f"{section}/{name}" in item]
+            assert logged == list(zip(points[sections[section]], points[name], strict=True))
+    assert not any("cloze_accuracy_mean" in key for item in items for key in item)
+
+
+def test_the_table_and_the_figures_of_a_sweep_are_there(mirrored_sweep):
+    folder, table, _, _ = mirrored_sweep
+    (path,) = (folder / "wandb").glob("offline-run-*/files/media/table/tables/sweep_*.table.json")
+    logged = json.loads(path.read_text(encoding="utf-8"))
+    assert logged["columns"] == list(table.columns)
+    for cells, (_, row) in zip(logged["data"], table.iterrows(), strict=True):
+        for name, cell in zip(logged["columns"], cells, strict=True):
+            assert cell is None if pd.isna(row[name]) else cell == row[name]
+    for module in EVOLUTION_FIGURES[:3]:
+        (path,) = (folder / "wandb").glob(f"offline-run-*/files/media/images/figures/{stem(module)}_*.png")
+        assert path.read_bytes() == (folder / "figures" / f"{stem(module)}.png").read_bytes()
+
+
+def test_models_of_a_sweep_are_series_of_their_own(tmp_path):
+    for model, parameters in (("small", 10), ("large", 1000)):
+        write_job(tmp_path / model, 30, model, parameters, languages=CODES)
+    write_sweep(tmp_path)
+    assert tracking.log_sweep(config(TrackingMode.offline), tmp_path, "scales", None) is not None
+    rows = records(tmp_path)
+    keys = {key for row in of_type(rows, "history") for key in row["item"]}
+    assert {"by_step/lrds small", "by_step/lrds large"} <= keys
+    assert not any(key.startswith("by_parameters") for key in keys)
+    assert of_type(rows, "run")[0].get("run_group", "") == ""
+    assert of_type(rows, "exit")[0].get("exit_code", 0) == 0
+
+
+def test_a_sweep_that_is_not_tracked_leaves_nothing(tmp_path, monkeypatch):
+    write_job(tmp_path / "0", 0, languages=CODES)
+    write_sweep(tmp_path)
+    assert tracking.log_sweep(TrackingConfig(tracker=Tracker.none), tmp_path, "quiet", None) is None
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert tracking.log_sweep(config(), tmp_path, "quiet", None) is None
+    assert not (tmp_path / "wandb").exists()
+
+
+def test_a_sweep_that_cannot_be_mirrored_is_a_warning(tmp_path, monkeypatch, caplog):
+    write_job(tmp_path / "0", 0, languages=CODES)
+    write_sweep(tmp_path)
+
+    def broken(**_: object) -> None:
+        raise wandb.errors.CommError("no service")
+
+    monkeypatch.setattr(wandb, "init", broken)
+    with caplog.at_level(logging.WARNING):
+        assert tracking.log_sweep(config(), tmp_path, "broken", None) is None
+    assert "wandb could not mirror the run: no service" in caplog.text

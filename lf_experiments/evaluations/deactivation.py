@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 from torch import Tensor
@@ -14,6 +16,9 @@ from lf_experiments.neurons.deactivate import deactivated
 
 NOTHING = "none"
 RANDOM = "random"
+
+Cell = dict[str, Any]
+"""One evaluation: the columns of `perplexity.csv` but the increase."""
 
 
 @dataclass(frozen=True)
@@ -29,20 +34,30 @@ class Deactivation:
 
 
 def perplexity_table(
-    reader: Reader, deactivations: list[Deactivation], windows: dict[str, list[Window]], batch_tokens: int
+    reader: Reader,
+    deactivations: list[Deactivation],
+    windows: dict[str, list[Window]],
+    batch_tokens: int,
+    cells: list[Cell],
+    keep: Callable[[list[Cell]], None],
 ) -> pd.DataFrame:
     """The perplexity of every language under every deactivation, in the columns of `perplexity.csv`.
 
-    `windows` holds the text of each language. The first deactivation is `NOTHING`: the increase is against it.
+    `windows` holds the text of each language. The first deactivation is `NOTHING`: the increase is against it. `cells` are
+    those that an interrupted run has left, and are not evaluated again; `keep` is given all there are after each new one.
     """
     chunked = head_can_be_chunked(reader.model)
-    rows = []
-    with tqdm(total=len(deactivations) * len(windows), desc="perplexity", unit="cell", mininterval=1.0) as progress:
+    cells = list(cells)
+    done = {(cell["deactivated"], cell["draw"], cell["language"]) for cell in cells}
+    total = len(deactivations) * len(windows)
+    with tqdm(total=total, initial=len(cells), desc="perplexity", unit="cell", mininterval=1.0) as progress:
         for deactivation in deactivations:
             with deactivated(reader.sites, deactivation.off_LN):
                 for language in windows:
+                    if (deactivation.name, deactivation.draw, language) in done:
+                        continue
                     found = likelihood(reader, windows[language], batch_tokens, chunked)
-                    rows.append(
+                    cells.append(
                         {
                             "deactivated": deactivation.name,
                             "draw": deactivation.draw,
@@ -54,8 +69,9 @@ def perplexity_table(
                             "bits_per_byte": found.bits_per_byte,
                         }
                     )
+                    keep(cells)
                     progress.update()
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(cells)
     table.insert(4, "increase_percent", 100 * (table["perplexity"] / table["language"].map(baseline(table)) - 1))
     return table
 

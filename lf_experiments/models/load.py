@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -12,8 +13,11 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from lf_experiments.config import InputError, ModelConfig
-from lf_experiments.models.checkpoints import TOKENIZER_FILES, WEIGHT_FILES, matching_files
+from lf_experiments.models.checkpoints import TOKENIZER_FILES, WEIGHT_FILES, hub_tokenizer, matching_files
 from lf_experiments.models.families import neuron_sites, neurons_per_layer, refuse_hidden_neurons
+
+os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
+"""Nobody is asked to convert the weights of a repository that has only pickles: they are read as they are."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,13 @@ def load_reader(folder: Path, config: ModelConfig) -> Reader:
 
 
 def tokenizer_folder(folder: Path, config: ModelConfig) -> Path:
-    """The folder of the tokenizer: the model's own unless the configuration names another."""
-    return Path(config.tokenizer).expanduser() if config.tokenizer else folder
+    """The folder of the tokenizer: the model's own unless the configuration names another.
+
+    A model of the hub has one tokenizer for all its training steps; it is downloaded where it is not yet.
+    """
+    if config.tokenizer:
+        return Path(config.tokenizer).expanduser()
+    return hub_tokenizer(config) if config.hub else folder
 
 
 def load_model(folder: Path, config: ModelConfig) -> PreTrainedModel:
@@ -71,18 +80,30 @@ def load_model(folder: Path, config: ModelConfig) -> PreTrainedModel:
         refuse_hidden_neurons(architecture.get_text_config())
         if architecture.model_type == "bloom":
             architecture.slow_but_exact = False  # it would slice the second MLP matrix and pass by the module that has it
-        model = AutoModelForCausalLM.from_pretrained(
+        model, loading = AutoModelForCausalLM.from_pretrained(
             folder,
             config=architecture,
+            output_loading_info=True,
             dtype=config.dtype.value,
             device_map=config.device_map or ("cuda" if torch.cuda.is_available() else "cpu"),
+            weights_only=True,
             **hub_arguments,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError) as error:
         raise InputError(
             "model.path", folder, f"it cannot be loaded: {error}", "check the folder with transformers alone"
         ) from error
+    refuse_missing_weights(loading["missing_keys"], folder)
     return model.eval()
+
+
+def refuse_missing_weights(missing: set[str], folder: Path) -> None:
+    """Raise `InputError` for weights the folder does not have: the library has filled them with random numbers."""
+    if missing:
+        some = ", ".join(sorted(missing)[:3]) + (", ..." if len(missing) > 3 else "")
+        raise InputError(
+            "model.path", folder, f"{len(missing)} of its weights are missing: {some}", "use a folder with all the weights"
+        )
 
 
 def load_tokenizer(folder: Path, trust_remote_code: bool) -> PreTrainedTokenizerBase:

@@ -1,35 +1,53 @@
-"""The report of a run: one HTML page that opens anywhere, without a network, from whatever the run folder holds."""
+"""The report of a run or a sweep: one HTML page that opens anywhere, without a network, from whatever its folder holds."""
 
 from __future__ import annotations
 
 import base64
 import json
+import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lf_experiments.languages import language_name
-from lf_experiments.results.figures import can_be_drawn, saved_figures, table1_deactivation
+from lf_experiments.results.figures import EVOLUTION_FIGURES, can_be_drawn, saved_figures, table1_deactivation
 from lf_experiments.results.tables import (
     checkpoint_text,
+    count_text,
     perplexity_text,
     read_json,
     read_table,
+    score_text,
     share_text,
+    status_counts,
 )
 from lf_experiments.storage import write_text
 
-TEMPLATE = Path(__file__).with_name("report.html.jinja")
+TEMPLATES = Path(__file__).parent
 COMMIT_DIGITS = 12
 
 
 def write_report(folder: Path) -> None:
-    """Write `report.html`. A section whose files are not there is left out."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    write_text(folder / "report.html", template.render(content(folder)))
+    """Write `report.html` of a run. A section whose files are not there is left out."""
+    write_text(folder / "report.html", page("report.html.jinja", content(folder)))
+
+
+def write_sweep_report(folder: Path, table: pd.DataFrame, warnings: list[str]) -> None:
+    """Write `report.html` of a sweep: warnings, the evolution figures that are in the folder, and the table of its runs.
+
+    `table` is that of `sweep_table`, indexed by the folders of the runs, whose own reports are linked by relative paths.
+    """
+    write_text(folder / "report.html", page("sweep.html.jinja", sweep_content(folder, table, warnings)))
+
+
+def page(template: str, values: dict[str, Any]) -> str:
+    """A page made of a template; everything is escaped, and a value that is missing is an error."""
+    loader = FileSystemLoader(TEMPLATES)
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.get_template(template).render(values)
 
 
 def content(folder: Path) -> dict[str, Any]:
@@ -112,11 +130,6 @@ def layers(folder: Path) -> pd.DataFrame | None:
     return text
 
 
-def score_text(score: float) -> str:
-    """A score with four decimals, or a dash where a layer has none."""
-    return "–" if pd.isna(score) else f"{score:.4f}"
-
-
 def sentences(folder: Path) -> list[dict[str, str]]:
     """The first meaning in every language."""
     path = folder / "samples.csv"
@@ -150,3 +163,54 @@ def stages(run: dict[str, Any]) -> pd.DataFrame:
         for name, stage in run["stages"].items()
     ]
     return pd.DataFrame(rows, columns=["Stage", "Duration", "Peak memory"])
+
+
+def sweep_content(folder: Path, table: pd.DataFrame, warnings: list[str]) -> dict[str, Any]:
+    """Everything the template of a sweep shows."""
+    columns = run_columns(table)
+    return {
+        "title": folder.resolve().name,
+        "subtitle": status_counts(table),
+        "warnings": warnings,
+        "figures": [figure(module.TITLE, module.CAPTION, path) for module, path in saved_figures(folder, EVOLUTION_FIGURES)],
+        "columns": list(columns),
+        "runs": [
+            {
+                "job": row["job"],
+                "link": link(folder, run),
+                "status": row["status"],
+                "cells": [columns[name][run] for name in columns],
+                "note": row["error"] or (row["duplicate_of"] and f"same weights as {row['duplicate_of']}"),
+            }
+            for run, row in table.iterrows()
+        ],
+        "commands": list(dict.fromkeys(read_json(run / "run.json")["command"] for run in table.index)),
+    }
+
+
+def run_columns(table: pd.DataFrame) -> dict[str, pd.Series]:
+    """The columns of a sweep table that its report shows, as text; those in which no run has anything are left out."""
+    columns = {
+        "Model": ("model", str),
+        "Variant": ("variant", str),
+        "Checkpoint": ("checkpoint", str),
+        "Step": ("training_step", "{:,}".format),
+        "LRDS": ("lrds", score_text),
+        "SADS": ("sads", score_text),
+        "SKLR, share": ("sklr_fraction", share_text),
+        "Perplexity, mean": ("perplexity_mean", perplexity_text),
+        "Cloze, mean": ("cloze_accuracy_mean", share_text),
+        "Tokens": ("training_tokens", count_text),
+        "Parameters": ("num_parameters", "{:,}".format),
+    }
+    texts = {
+        title: pd.Series(["–" if pd.isna(value) else form(value) for value in table[name]], table.index)
+        for title, (name, form) in columns.items()
+    }
+    return {title: text for title, text in texts.items() if not text.isin(["–", ""]).all()}
+
+
+def link(folder: Path, run: Path) -> str | None:
+    """The way from a sweep's report to that of one of its runs, or None where the run has none."""
+    report = run / "report.html"
+    return quote(os.path.relpath(report, folder)) if report.exists() else None

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from lf_experiments.results.tables import read_json, read_table
-from lf_experiments.storage import fingerprint, write_json, written_whole
+from lf_experiments.storage import fingerprint, locked, remove_half_written, write_json, written_whole
 
 SCHEMA_VERSION = 1
 
@@ -28,6 +28,7 @@ STAGE_FILES: dict[str, tuple[str, ...]] = {
     "compare": ("similarity.npy", "layers.csv"),
     "probe": ("regions.csv", "key_neurons.parquet"),
     "deactivate": ("perplexity.csv",),
+    "report": ("report.html",),
 }
 """What each stage leaves behind; a stage is done when these are there and were made from the same inputs."""
 
@@ -39,15 +40,32 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        record = path / "run.json"
-        self.record: dict[str, Any] = read_json(record) if record.is_file() else {}
+        self.record: dict[str, Any] = {}
 
     @contextmanager
     def recorded(self, config: dict[str, Any], overrides: list[str]) -> Iterator[None]:
         """Keeps `run.json` true while the run lasts: running, then done or failed with the error, and every warning logged.
 
-        The record of stages that an earlier run left in this folder is kept.
+        The record of stages that an earlier run left in this folder is kept. A second process with the same folder waits for
+        the first.
         """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with locked(self.path / ".lock"):
+            self.begin(config, overrides)
+            keeper = WarningKeeper(self)
+            logging.getLogger("lf_experiments").addHandler(keeper)
+            try:
+                yield
+                self.note(status="done")
+            except BaseException as error:
+                self.note(status="failed", error=f"{type(error).__name__}: {error}")
+                raise
+            finally:
+                logging.getLogger("lf_experiments").removeHandler(keeper)
+
+    def begin(self, config: dict[str, Any], overrides: list[str]) -> None:
+        """Write the record of a run that begins."""
+        earlier = read_json(self.path / "run.json") if (self.path / "run.json").is_file() else {"stages": {}}
         self.record = {
             "schema_version": SCHEMA_VERSION,
             "status": "running",
@@ -60,26 +78,25 @@ class RunFolder:
             "git_commit": git_commit(),
             "model": {},
             "data": {},
-            "stages": self.record.get("stages", {}),
+            "stages": earlier["stages"],
             "tracking": None,
             "warnings": [],
         }
+        remove_half_written(self.path)
         self.note()
-        keeper = WarningKeeper(self)
-        logging.getLogger("lf_experiments").addHandler(keeper)
-        try:
-            yield
-            self.note(status="done")
-        except BaseException as error:
-            self.note(status="failed", error=f"{type(error).__name__}: {error}")
-            raise
-        finally:
-            logging.getLogger("lf_experiments").removeHandler(keeper)
 
     def note(self, **entries: Any) -> None:
         """Put entries into `run.json`."""
         self.record.update(entries)
         write_json(self.path / "run.json", self.record)
+
+    def stages_done(self) -> dict[str, str]:
+        """The stages whose results are there, but the report of them, with the fingerprint of their inputs."""
+        return {name: done["inputs"] for name, done in self.record["stages"].items() if name != "report" and self.has(name)}
+
+    def unfinished(self, stage: str, inputs: Any) -> Unfinished:
+        """The part of a stage that an interrupted run with the same inputs has left."""
+        return Unfinished(self.path / f".{stage}-{fingerprint(inputs)}.json")
 
     def is_done(self, stage: str, inputs: Any) -> bool:
         """Whether the files of a stage are there and were made from these inputs."""
@@ -88,7 +105,7 @@ class RunFolder:
 
     def has(self, stage: str) -> bool:
         """Whether the files of a stage are there, whatever they were made from."""
-        return stage in STAGE_FILES and all((self.path / name).is_file() for name in STAGE_FILES[stage])
+        return all((self.path / name).is_file() for name in STAGE_FILES[stage])
 
     @contextmanager
     def stage(self, stage: str, inputs: Any) -> Iterator[dict[str, Any]]:
@@ -108,12 +125,18 @@ class RunFolder:
             "peak_memory_bytes": peak,
         }
         self.note(stages={**self.record["stages"], stage: done})
+        self.remove_unfinished(stage)
 
     def forget(self, stage: str) -> None:
         """Remove the record and the files of a stage, which other inputs than today's have left."""
         self.note(stages={name: done for name, done in self.record["stages"].items() if name != stage})
-        for name in STAGE_FILES.get(stage, ()):
+        for name in STAGE_FILES[stage]:
             (self.path / name).unlink(missing_ok=True)
+
+    def remove_unfinished(self, stage: str) -> None:
+        """Remove what interrupted runs have left of a stage that is done now."""
+        for path in self.path.glob(f".{stage}-*.json"):
+            path.unlink()
 
     def scalar(self, stage: str, name: str) -> Any:
         """A scalar that a stage left, or None where it was not run."""
@@ -137,6 +160,18 @@ class RunFolder:
         """Write a NumPy array whole."""
         with written_whole(self.path / name) as temporary:
             np.save(temporary, array)
+
+
+class Unfinished:
+    """Rows of a stage, kept while it lasts, so that none is computed again after an interruption."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.kept: list[dict[str, Any]] = read_json(path) if path.is_file() else []
+
+    def keep(self, rows: list[dict[str, Any]]) -> None:
+        """Keep all rows there are so far."""
+        write_json(self.path, rows)
 
 
 class WarningKeeper(logging.Handler):

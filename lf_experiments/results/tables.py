@@ -9,10 +9,35 @@ from typing import Any
 
 import pandas as pd
 
+MEASURES = ("lrds", "sads", "sklr", "sklr_fraction", "perplexity_mean", "cloze_accuracy_mean")
+"""The columns of a sweep table that are followed over training and scale."""
+
+SWEEP_TEXTS = (
+    "job",
+    "status",
+    "error",
+    "overrides",
+    "variant",
+    "model",
+    "checkpoint",
+    "weight_fingerprint",
+    "duplicate_of",
+)
+"""The columns of a sweep table that are text, empty where there is nothing to say."""
+
+UNITS = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k"))
+
 
 def read_table(path: Path) -> pd.DataFrame:
     """A CSV file as it was written: an empty cell is a missing value, but words such as `None` or `nan` stay words."""
     return pd.read_csv(path, keep_default_na=False, na_values=[""])
+
+
+def read_sweep(path: Path) -> pd.DataFrame:
+    """A `sweep.csv` as it was written; text stays text where it looks like a number."""
+    texts = list(SWEEP_TEXTS)
+    table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype={name: str for name in texts})
+    return table.assign(**table[texts].fillna(""))
 
 
 def read_json(path: Path) -> Any:
@@ -49,7 +74,57 @@ def increase_text(percent: float) -> str:
     return "0.0" if text == "-0.0" else text.replace("-", "−")
 
 
+def score_text(score: float) -> str:
+    """A score with four decimals, or a dash where there is none."""
+    return "–" if pd.isna(score) else f"{score:.4f}"
+
+
 def share_text(share: float) -> str:
     """A share in percent: one decimal, or one digit where that would read as zero."""
     percent = 100 * share
     return f"{percent:.1g}%" if 0 < percent < 0.05 else f"{percent:.1f}%"
+
+
+def count_text(number: float) -> str:
+    """A count that is short enough for a tick: in full below ten thousand, then 20k, 300k, 7.1B."""
+    if number < 10_000:
+        return f"{number:,.0f}"
+    power, unit = next((power, unit) for power, unit in UNITS if number >= power)
+    return f"{number / power:.3g}{unit}"
+
+
+def status_counts(table: pd.DataFrame) -> str:
+    """How many runs a sweep table has, and how many of each status."""
+    counts = table["status"].value_counts()
+    return f"{len(table)} runs: " + ", ".join(f"{count} {status}" for status, count in counts.items())
+
+
+def is_duplicate(table: pd.DataFrame) -> pd.Series:
+    """Whether a row of a sweep table shares its weights with a row that should have others: which is wrong is unknown."""
+    return (table["duplicate_of"] != "") | table["job"].isin(table["duplicate_of"])
+
+
+def line_names(table: pd.DataFrame) -> pd.Series:
+    """Of which line in a figure each row of a sweep table is a point: its model's, and its variant's where it has one."""
+    return table["model"] + table["variant"].map(lambda variant: f", {variant}" if variant else "")
+
+
+def measured(table: pd.DataFrame) -> pd.DataFrame:
+    """A sweep table without the numbers of runs that did not end well: what they left may be of an earlier run."""
+    numbers = table[list(MEASURES)].where(table["status"] == "done")
+    return table.assign(duplicated=is_duplicate(table), **numbers)
+
+
+def evolutions(table: pd.DataFrame, x: str) -> dict[str, pd.DataFrame]:
+    """The lines of a sweep table over `x`, by name, each in the order of `x` and with at least two finished runs.
+
+    A run that did not end well is a row without numbers: a gap, unless the same point was reached by another run.
+    """
+    rows = measured(table[table[x].notna()]).sort_values(x, kind="stable")
+    lines = {}
+    for name, line in rows.groupby(line_names(rows), sort=False):
+        done = line["status"] == "done"
+        line = line[done | ~line[x].isin(line.loc[done, x])].drop_duplicates([x, "weight_fingerprint"])
+        if line.loc[done, x].nunique() > 1:
+            lines[name] = line
+    return lines

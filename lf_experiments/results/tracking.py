@@ -1,21 +1,25 @@
-"""The mirror of a run in Weights & Biases: the only module that imports wandb, and only when a run is mirrored."""
+"""The mirror of a run or a sweep in Weights & Biases: the only module that imports wandb, and only when it mirrors."""
 
 from __future__ import annotations
 
 import logging
 import netrc
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from lf_experiments.config import Tracker, TrackingConfig, TrackingMode
-from lf_experiments.results.figures import saved_figures, stem
-from lf_experiments.results.tables import read_json, read_table
+from lf_experiments.results.figures import EVOLUTION_FIGURES, FIGURES, saved_figures, stem
+from lf_experiments.results.tables import MEASURES, line_names, measured, read_json, read_sweep, read_table
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
+    import pandas as pd
     from wandb import Run
 
 log = logging.getLogger(__name__)
@@ -28,6 +32,10 @@ WANDB_HOST = "api.wandb.ai"
 
 SCALARS = ("lrds", "sads", "sklr", "sklr_fraction", "num_parameters", "num_layers", "num_neurons")
 TABLES = ("layers", "regions", "perplexity")
+TRAINING_AXES = ("training_step", "training_tokens")
+"""What the scalars of a run can be drawn against, the first that is known by default."""
+SWEEP_AXES = {"training_step": "by_step", "training_tokens": "by_tokens", "num_parameters": "by_parameters"}
+"""The axes of a sweep's series, and the section of the dashboard that each has."""
 
 
 def log_run(tracking: TrackingConfig, folder: Path) -> str | None:
@@ -36,6 +44,20 @@ def log_run(tracking: TrackingConfig, folder: Path) -> str | None:
     wandb's own files go to `folder`/wandb. It never asks for a login: without credentials, or where going online fails, the
     run is kept offline, to be uploaded with `wandb sync`. A mirror that fails is a warning: the run itself is in its folder.
     """
+    return mirrored(tracking, lambda mode: mirrored_run(tracking, folder, mode))
+
+
+def log_sweep(tracking: TrackingConfig, folder: Path, name: str, group: str | None) -> str | None:
+    """Mirror the result of a sweep, which `write_sweep` left in `folder`, as one more run beside those of its jobs.
+
+    It holds the table, the evolution figures, and every measure as a series over steps, tokens and parameters. `name` is
+    the run's; `group` is that of the jobs. Where it goes, what it returns and what may fail are as with `log_run`.
+    """
+    return mirrored(tracking, lambda mode: mirrored_sweep(replace(tracking, group=group), folder, name, mode))
+
+
+def mirrored(tracking: TrackingConfig, mirror: Callable[[str], str]) -> str | None:
+    """Call `mirror` with one of wandb's modes, unless nothing is tracked."""
     if tracking.tracker is Tracker.none:
         return None
     import wandb
@@ -44,23 +66,40 @@ def log_run(tracking: TrackingConfig, folder: Path) -> str | None:
     if mode == "disabled":
         return None
     try:
-        return mirrored(tracking, folder, mode)
+        return mirror(mode)
     except wandb.Error as error:
         log.warning("wandb could not mirror the run: %s", error)
         return None
 
 
-def mirrored(tracking: TrackingConfig, folder: Path, mode: str) -> str:
+def mirrored_run(tracking: TrackingConfig, folder: Path, mode: str) -> str:
     """Mirror a run folder in one of wandb's modes; returns where it went."""
     record = read_json(folder / "run.json")
     with staged_in(folder / "wandb"):
-        run = started(tracking, folder, record["config"], mode)
+        run = started(tracking, folder, mode, name=run_name(folder), job_type="job", config=record["config"])
         log_scalars(run, folder)
         log_layers(run, folder)
         log_tables(run, folder)
-        log_figures(run, folder)
-        where = f"offline in {Path(run.dir).parent}" if run.offline else run.url
-        run.finish(exit_code=int(record["status"] == "failed"))
+        log_figures(run, folder, FIGURES)
+        return finished(run, failed=record["status"] == "failed")
+
+
+def mirrored_sweep(tracking: TrackingConfig, folder: Path, name: str, mode: str) -> str:
+    """Mirror the result of a sweep in one of wandb's modes; returns where it went."""
+    table = read_sweep(folder / "sweep.csv")
+    config = {"sweep": name, "jobs": list(table["job"])}
+    with staged_in(folder / "wandb"):
+        run = started(tracking, folder, mode, name=name, job_type="sweep", config=config)
+        log_series(run, table)
+        log_sweep_table(run, table)
+        log_figures(run, folder, EVOLUTION_FIGURES)
+        return finished(run, failed=bool((table["status"] == "failed").any()))
+
+
+def finished(run: Run, failed: bool) -> str:
+    """End a run, marked where what it mirrors has failed; returns where it went."""
+    where = f"offline in {Path(run.dir).parent}" if run.offline else run.url
+    run.finish(exit_code=int(failed))
     return f"wandb run {run.name}: {where}"
 
 
@@ -115,8 +154,11 @@ def has_netrc_entry(host: str) -> bool:
     return entry is not None and bool(entry[2])
 
 
-def started(tracking: TrackingConfig, folder: Path, config: dict[str, Any], mode: str) -> Run:
-    """A new wandb run in the mode wanted, or offline where going online fails. Other runs of the process are left alone."""
+def started(tracking: TrackingConfig, folder: Path, mode: str, **facts: Any) -> Run:
+    """A new wandb run in the mode wanted, or offline where going online fails. Other runs of the process are left alone.
+
+    `facts` are wandb's arguments that say what is mirrored: its name, its type and its configuration.
+    """
     import wandb
 
     settings = wandb.Settings(
@@ -133,11 +175,10 @@ def started(tracking: TrackingConfig, folder: Path, config: dict[str, Any], mode
         "entity": tracking.entity,
         "group": tracking.group,
         "tags": tracking.tags,
-        "name": run_name(folder),
-        "config": config,
         "dir": str(folder),
         "reinit": "create_new",
         "settings": settings,
+        **facts,
     }
     try:
         return wandb.init(mode=mode, **arguments)
@@ -158,7 +199,7 @@ def run_name(folder: Path) -> str:
 
 
 def log_scalars(run: Run, folder: Path) -> None:
-    """The scalars of `metrics.json`, with the training step as their axis where it is known."""
+    """The scalars of `metrics.json`, with the training step, or else the tokens read, as their axis where it is known."""
     if not (folder / "metrics.json").exists():
         return
     metrics = read_json(folder / "metrics.json")
@@ -166,12 +207,38 @@ def log_scalars(run: Run, folder: Path) -> None:
     for measure in ("perplexity", "cloze_accuracy"):
         scalars |= {f"{measure}/{language}": value for language, value in metrics[measure].items()}
     scalars = {name: value for name, value in scalars.items() if value is not None}
-    if metrics["training_step"] is not None:
-        run.define_metric("training_step")
-        for name in scalars:
-            run.define_metric(name, step_metric="training_step")
-        scalars["training_step"] = metrics["training_step"]
-    run.log(scalars)
+    moment = {
+        "training_step": metrics["training_step"],
+        "training_tokens": read_json(folder / "run.json")["model"]["training_tokens"],
+    }
+    axes = {name: value for name, value in moment.items() if value is not None}
+    for axis in axes:
+        run.define_metric(axis)
+    for name in scalars if axes else ():
+        run.define_metric(name, step_metric=next(iter(axes)))
+    run.log(scalars | axes)
+
+
+def log_series(run: Run, table: pd.DataFrame) -> None:
+    """Every measure of every finished run as a point over each axis that it has a value on; over parameters, final weights."""
+    for axis, section in SWEEP_AXES.items():
+        run.define_metric(axis)
+        run.define_metric(f"{section}/*", step_metric=axis)
+    lines = line_names(table)
+    for line, row in zip(lines, measured(table).to_dict("records"), strict=True):
+        values = {name: row[name] for name in MEASURES if row[name] == row[name]}
+        for axis, section in SWEEP_AXES.items():
+            if values and row[axis] == row[axis] and (axis != "num_parameters" or row["checkpoint"] == "final"):
+                suffix = "" if axis == "num_parameters" or lines.nunique() == 1 else f" {line}"
+                run.log({axis: row[axis], **{f"{section}/{name}{suffix}": value for name, value in values.items()}})
+
+
+def log_sweep_table(run: Run, table: pd.DataFrame) -> None:
+    """The table of the sweep, as it is in `sweep.csv`."""
+    import wandb
+
+    cells = table.astype(object).where(table.notna(), None)
+    run.log({"tables/sweep": wandb.Table(columns=list(cells), data=cells.to_numpy().tolist(), allow_mixed_types=True)})
 
 
 def log_layers(run: Run, folder: Path) -> None:
@@ -194,9 +261,9 @@ def log_tables(run: Run, folder: Path) -> None:
             run.log({f"tables/{name}": wandb.Table(dataframe=read_table(path))})
 
 
-def log_figures(run: Run, folder: Path) -> None:
+def log_figures(run: Run, folder: Path, modules: tuple[ModuleType, ...]) -> None:
     """The figures there are, with their captions."""
     import wandb
 
-    for module, path in saved_figures(folder):
+    for module, path in saved_figures(folder, modules):
         run.log({f"figures/{stem(module)}": wandb.Image(str(path), caption=module.CAPTION)})

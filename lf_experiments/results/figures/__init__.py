@@ -5,13 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from types import ModuleType
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from lf_experiments.results.figures import (
     figure2_similarity_map,
     figure3_layer_scores,
+    figure4_training_dynamics,
     figure5_key_neurons_by_layer,
+    figure5_key_neurons_by_layer_and_step,
     figure6_key_neurons_by_language,
+    figure6_key_neurons_by_language_and_step,
+    figure7_model_scale,
     table1_deactivation,
 )
 from lf_experiments.storage import written_whole
@@ -23,7 +28,15 @@ FIGURES: tuple[ModuleType, ...] = (
     figure5_key_neurons_by_layer,
     figure6_key_neurons_by_language,
 )
-"""In the order in which the report shows them."""
+"""The figures of one run, in the order in which the report shows them."""
+
+EVOLUTION_FIGURES: tuple[ModuleType, ...] = (
+    figure4_training_dynamics,
+    figure5_key_neurons_by_layer_and_step,
+    figure6_key_neurons_by_language_and_step,
+    figure7_model_scale,
+)
+"""The figures of a sweep, in the order in which its report shows them."""
 
 
 def stem(module: ModuleType) -> str:
@@ -52,9 +65,23 @@ def save_figures(folder: Path) -> list[str]:
     return [stem(module) for module in drawn]
 
 
-def saved_figures(folder: Path) -> list[tuple[ModuleType, Path]]:
-    """The figures there are in a run folder, each with its PNG, in the order of the report."""
-    paths = [(module, folder / "figures" / f"{stem(module)}.png") for module in FIGURES]
+def save_evolution_figures(folder: Path, table: pd.DataFrame, x: str) -> list[str]:
+    """Draw every figure that a sweep table has the points for into `figures/`; returns the stems drawn.
+
+    `x`, the axis of those over training, is `training_step` or `training_tokens`. Figures that cannot be drawn any more go.
+    """
+    drawn = [module for module in EVOLUTION_FIGURES if module.can_draw(table, x)]
+    for module in EVOLUTION_FIGURES:
+        if module not in drawn:
+            remove_figure(folder, module)
+    for module in drawn:
+        save_figure(module.draw(table, x), folder / "figures" / stem(module))
+    return [stem(module) for module in drawn]
+
+
+def saved_figures(folder: Path, modules: tuple[ModuleType, ...] = FIGURES) -> list[tuple[ModuleType, Path]]:
+    """The figures there are in the folder of a run or a sweep, each with its PNG, in the order of the report."""
+    paths = [(module, folder / "figures" / f"{stem(module)}.png") for module in modules]
     return [(module, path) for module, path in paths if path.exists()]
 
 

@@ -32,7 +32,7 @@ COLOURS = (
 """Twelve colours that stay apart for colour-blind readers."""
 
 DARK = "#222222"
-BLUE, ORANGE = "#0072B2", "#D55E00"
+BLUE, ORANGE, GREEN, RED = "#0072B2", "#D55E00", "#117733", "#C8102E"
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -44,11 +44,17 @@ def new_figure(width: float, height: float) -> Figure:
 def add_title(figure: Figure, folder: Path, title: str) -> None:
     """What is shown and, below it, of which model and checkpoint where `metrics.json` tells."""
     metrics_path = folder / "metrics.json"
-    lines = [title]
     if metrics_path.exists():
         metrics = read_json(metrics_path)
-        columns = int(9 * figure.get_figwidth())
-        lines += textwrap.wrap(f"{metrics['model']}, {checkpoint_text(metrics)}", columns)
+        write_title(figure, title, f"{metrics['model']}, {checkpoint_text(metrics)}")
+    else:
+        write_title(figure, title, "")
+
+
+def write_title(figure: Figure, title: str, subject: str) -> None:
+    """What is shown and, below it, of what, in as many lines as it takes."""
+    columns = int(9 * figure.get_figwidth())
+    lines = [title, *textwrap.wrap(subject, columns)]
     figure.suptitle("\n".join(lines), fontsize=12, color=DARK, parse_math=False)
 
 

@@ -1,0 +1,95 @@
+"""The Hugging Face hub: the folder of a repository at a revision, downloaded where it is not yet in the hub cache.
+
+The cache is the one that all libraries of Hugging Face share (`HF_HUB_CACHE`). Without a network, or with
+`HF_HUB_OFFLINE=1`, what is in it is used as it is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from huggingface_hub import HfApi, constants, scan_cache_dir, snapshot_download
+from huggingface_hub.errors import (
+    CacheNotFound,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from lf_experiments.config import InputError
+
+
+def snapshot(repository: str, revision: str, patterns: tuple[str, ...]) -> Path:
+    """The local folder of a repository at a revision, with the files that match a pattern; named after the commit.
+
+    It may hold other files of the same commit, downloaded earlier. Raises `InputError` where the repository or the
+    revision does not exist, is not open to this user, or is neither cached nor within reach.
+    """
+    try:
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=list(patterns)))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError) as error:
+        problem, remedy = explained(error, repository, revision)
+        raise InputError("model.hub", f"{repository}@{revision}", problem, remedy) from error
+
+
+def remove_snapshot(folder: Path) -> None:
+    """Remove a snapshot from the hub cache, and the files that no other snapshot shares."""
+    scan_cache_dir(constants.HF_HUB_CACHE).delete_revisions(folder.name).execute()
+
+
+def explained(error: Exception, repository: str, revision: str) -> tuple[str, str]:
+    """What is wrong with a repository or a revision, and the remedy."""
+    if isinstance(error, LocalEntryNotFoundError):
+        return unreachable(repository, revision)
+    if isinstance(error, HFValidationError):
+        return "this is no name of a repository", "give model.hub.repository=ORGANISATION/NAME"
+    if isinstance(error, GatedRepoError):
+        return (
+            "this repository is open only to those who have accepted its conditions",
+            f"accept them on https://huggingface.co/{repository}, then `hf auth login`",
+        )
+    if isinstance(error, RepositoryNotFoundError):
+        return "the hub has no such repository, or it is private", "check its name; if it is private, `hf auth login`"
+    if isinstance(error, RevisionNotFoundError):
+        revisions = ", ".join(published_revisions(repository))
+        return f"the repository has no such revision; it has {revisions}", "choose one of these"
+    return f"the hub refuses it: {error}", "try again later; what was downloaded so far is kept"
+
+
+def unreachable(repository: str, revision: str) -> tuple[str, str]:
+    """What is missing without the hub: the rest of a download, the revision, or the whole repository."""
+    cached = cached_revisions(repository)
+    if revision in cached:
+        held = "the download of this revision is not complete"
+    elif cached:
+        held = f"of this repository only {', '.join(cached)} is cached"
+    else:
+        held = "nothing of this repository is cached"
+    where = f"the hub cannot be reached, and {held} in {constants.HF_HUB_CACHE}"
+    return where, "run it once with a network and without HF_HUB_OFFLINE, or choose what is cached"
+
+
+def published_revisions(repository: str) -> list[str]:
+    """The branches and tags of a repository, as the hub lists them now."""
+    refs = HfApi().list_repo_refs(repository)
+    return in_order({ref.name for ref in [*refs.branches, *refs.tags]})
+
+
+def cached_revisions(repository: str) -> list[str]:
+    """The revisions of a repository that are in the hub cache: branches and tags, and commits that no name leads to."""
+    try:
+        cache = scan_cache_dir(constants.HF_HUB_CACHE)
+    except CacheNotFound:
+        return []
+    commits = [
+        commit for repo in cache.repos if (repo.repo_type, repo.repo_id) == ("model", repository) for commit in repo.revisions
+    ]
+    return in_order({name for commit in commits for name in commit.refs or [commit.commit_hash]})
+
+
+def in_order(revisions: set[str]) -> list[str]:
+    """Shorter names first, so that step 2000 stands before step 10000."""
+    return sorted(revisions, key=lambda name: (len(name), name))

@@ -1,0 +1,96 @@
+"""What the figures over training and scale share: the axis of training, the mark of duplicates, the legend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sized
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter
+
+from lf_experiments.results.figures import style
+from lf_experiments.results.tables import count_text
+
+AXES = {"training_step": "Training step", "training_tokens": "Training tokens"}
+"""What the figures over training can be drawn against: columns of the sweep table, and their names."""
+
+TICK_INCHES = 0.36
+"""The room that a tick label needs."""
+FROM_ZERO = 0.4
+"""How far 0 is from the first step after it, in decades."""
+
+DUPLICATES = "duplicates"
+"""The artists that mark duplicates carry this as their gid."""
+RING = {"linestyle": "none", "marker": "o", "markerfacecolor": "white", "markeredgecolor": style.RED}
+
+
+def numbers(column: pd.Series) -> np.ndarray:
+    """A column as floats, NaN where it is empty: there a line has a gap."""
+    return column.to_numpy(float, na_value=np.nan)
+
+
+def probed(line: pd.DataFrame) -> pd.DataFrame:
+    """The finished runs of a line that have the sizes of regions."""
+    return line[[status == "done" and (folder / "regions.csv").exists() for folder, status in line["status"].items()]]
+
+
+def panels(lines: Sized, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure with one panel per line of the table, narrower where two stand side by side; sizes in inches."""
+    columns = min(len(lines), 2)
+    rows = -(-len(lines) // columns)
+    figure = style.new_figure(columns * width * (1 if columns == 1 else 0.75), rows * height)
+    grid = figure.add_gridspec(rows, columns)
+    return figure, [figure.add_subplot(grid[number]) for number in range(len(lines))]
+
+
+def plot(axes: Axes, x: np.ndarray, y: np.ndarray, duplicated: np.ndarray, size: float = 5, **look: object) -> Line2D:
+    """A line with a marker at every point; points that share their weights with another are hollow, with a red ring."""
+    (line,) = axes.plot(x, y, marker="o", markersize=size, **look)
+    marked = duplicated & ~np.isnan(y)
+    if marked.any():
+        axes.plot(x[marked], y[marked], markersize=1.5 * size, markeredgewidth=0.35 * size, gid=DUPLICATES, zorder=3, **RING)
+    return line
+
+
+def duplicate_legend(figure: Figure, other: str) -> list[Line2D]:
+    """The legend's entry on duplicates where the figure marks any: `same weights as another <other>`."""
+    is_marked = any(line.get_gid() == DUPLICATES for axes in figure.axes for line in axes.lines)
+    return (
+        [Line2D([], [], markersize=7.5, markeredgewidth=1.75, label=f"same weights as another {other}", **RING)]
+        if is_marked
+        else []
+    )
+
+
+def add_legend(figure: Figure, entries: list[Artist]) -> None:
+    """The legend below all panels; none where there is nothing to explain."""
+    if entries:
+        figure.legend(handles=entries, loc="outside lower center", ncols=min(len(entries), 4), frameon=False, fontsize=9)
+
+
+def training_axis(axes: Axes, points: Iterable[float], x: str) -> None:
+    """Steps or tokens on a logarithmic axis that begins at 0, with points as ticks wherever there is room for their names."""
+    points = sorted(set(points))
+    first = min((point for point in points if point > 0), default=1)
+    axes.set_xscale("symlog", linthresh=first, linscale=FROM_ZERO)
+    ticks = apart(axes, points)
+    axes.set_xticks(ticks, [count_text(tick) for tick in ticks])
+    axes.set_xticks(points, minor=True)
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel(AXES[x])
+
+
+def apart(axes: Axes, points: list[float]) -> list[float]:
+    """The first, the last and as many of the points between as can be named on the x axis, later ones first."""
+    axes.get_xlim()  # brings the limits up to date
+    place = dict(zip(points, axes.transData.transform([(point, 0) for point in points])[:, 0], strict=True))
+    room = TICK_INCHES * axes.get_figure().dpi
+    ticks = [points[-1]]
+    for point in reversed(points[1:-1]):
+        if place[ticks[-1]] - place[point] >= room and place[point] - place[points[0]] >= room:
+            ticks.append(point)
+    return sorted({*ticks, points[0]})

@@ -1,0 +1,327 @@
+"""The figures over training and scale show the numbers of the sweep's table, its gaps, and exactly its duplicates."""
+
+from itertools import combinations, pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.text import Annotation
+from run_folders import LANGUAGES, edit, fail, write_job
+
+from lf_experiments.languages import language_name
+from lf_experiments.results.figures import (
+    EVOLUTION_FIGURES,
+    FIGURES,
+    evolution,
+    figure4_training_dynamics,
+    figure5_key_neurons_by_layer_and_step,
+    figure6_key_neurons_by_language_and_step,
+    figure7_model_scale,
+    save_evolution_figures,
+    saved_figures,
+    stem,
+    style,
+)
+from lf_experiments.results.sweep import sweep_table
+from lf_experiments.results.tables import count_text
+
+OVER_TRAINING = EVOLUTION_FIGURES[:3]
+NANO_STEPS = (0, 30, 60, 100, 200, 400, 800, 1500)
+BLOOM_STEPS = (1000, 10_000, 100_000, 200_000, 300_000, 400_000, 500_000, 600_000)
+SIZES = {"bloom-560m": 559_214_592, "bloom-1b1": 1_065_314_304, "bloom-1b7": 1_722_408_960, "llama2-70b": 68_976_648_192}
+
+
+@pytest.fixture(autouse=True)
+def coarse_pictures(monkeypatch) -> None:
+    """Few pixels: they take most of the time."""
+    monkeypatch.setattr(style, "DOTS_PER_INCH", 60)
+
+
+@pytest.fixture
+def table(tmp_path) -> pd.DataFrame:
+    """Eight steps of one model: step 400 failed, and step 200 has the weights of step 100."""
+    for step in NANO_STEPS:
+        write_job(tmp_path / f"step{step}", step, fingerprint="same" if step in (100, 200) else None, cloze=True)
+    fail(tmp_path / "step400", "out of memory")
+    return sweep_table([tmp_path])
+
+
+@pytest.fixture
+def scales(tmp_path) -> pd.DataFrame:
+    """The final weights of four models of two families; two of them are the same."""
+    for model, parameters in SIZES.items():
+        write_job(tmp_path / model, None, model, parameters, fingerprint="same" if "-1b" in model else None)
+    return sweep_table([tmp_path])
+
+
+def measures(axes: Axes) -> list[Line2D]:
+    return [line for line in axes.lines if line.get_gid() != evolution.DUPLICATES]
+
+
+def marks(axes: Axes) -> set[tuple[float, float]]:
+    """The points that are marked as duplicates, and nothing but hollow rings marks them."""
+    rings = [line for line in axes.lines if line.get_gid() == evolution.DUPLICATES]
+    for ring in rings:
+        assert (ring.get_linestyle(), ring.get_markerfacecolor(), ring.get_markeredgecolor()) == ("None", "white", style.RED)
+        assert ring.get_markersize() > 1.2 * measures(axes)[0].get_markersize()
+    return {tuple(point) for ring in rings for point in ring.get_xydata().tolist()}
+
+
+def legend_texts(figure: Figure) -> list[str]:
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+def column(table: pd.DataFrame, name: str) -> np.ndarray:
+    return table[name].to_numpy(float, na_value=np.nan)
+
+
+def without_mark(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(duplicate_of="")
+
+
+@pytest.mark.parametrize("x", ["training_step", "training_tokens"])
+def test_the_dynamics_are_the_columns_of_the_table_with_a_gap_for_the_failed_run(table, x):
+    figure = figure4_training_dynamics.draw(table, x)
+    names = {
+        "LRDS": "lrds",
+        "SKLR, share of neurons": "sklr_fraction",
+        "SADS": "sads",
+        "Story cloze accuracy": "cloze_accuracy_mean",
+    }
+    assert [axes.get_ylabel() for axes in figure.axes] == list(names)
+    points = table[table[x].notna()]
+    for axes in figure.axes:
+        (line,) = measures(axes)
+        np.testing.assert_array_equal(line.get_xdata(), column(points, x))
+        np.testing.assert_array_equal(line.get_ydata(), column(points, names[axes.get_ylabel()]))
+        assert list(np.isnan(line.get_ydata())) == list(points["status"] != "done")
+    assert figure.axes[-1].get_xlabel() == evolution.AXES[x]
+    assert ("failed" in set(points["status"])) is (x == "training_step")
+
+
+def test_exactly_the_duplicates_are_marked(table):
+    twins = table[table["job"].isin(["step100", "step200"])]
+    figure = figure4_training_dynamics.draw(table)
+    for axes, name in zip(figure.axes, ("lrds", "sklr_fraction", "sads", "cloze_accuracy_mean"), strict=True):
+        assert marks(axes) == set(zip(column(twins, "training_step"), column(twins, name), strict=True))
+    assert legend_texts(figure) == ["same weights as another step"]
+
+
+@pytest.mark.parametrize("module", OVER_TRAINING, ids=stem)
+def test_without_duplicates_nothing_is_marked_or_explained(table, module):
+    figure = module.draw(without_mark(table))
+    assert legend_texts(figure) == []
+    assert [marks(axes) for axes in figure.axes] == [set()] * len(figure.axes)
+
+
+def test_without_cloze_there_is_no_panel_for_it(tmp_path):
+    for step in (0, 30):
+        write_job(tmp_path / f"{step}", step)
+    assert [axes.get_ylabel() for axes in figure4_training_dynamics.draw(sweep_table([tmp_path])).axes] == [
+        "LRDS",
+        "SKLR, share of neurons",
+        "SADS",
+    ]
+
+
+def test_several_models_are_lines_of_their_own(tmp_path):
+    for model, parameters in (("bloom-nano-s", 108_352), ("bloom-nano", 464_128)):
+        for step in (0, 30, 100):
+            write_job(tmp_path / f"{model}{step}", step, model, parameters)
+    write_job(tmp_path / "lonely", 30, "lonely", 5)
+    table = sweep_table([tmp_path])
+    figure = figure4_training_dynamics.draw(table)
+    assert legend_texts(figure) == ["bloom-nano-s", "bloom-nano"]
+    for line in measures(figure.axes[0]):
+        np.testing.assert_array_equal(line.get_ydata(), column(table[table["model"] == line.get_label()], "lrds"))
+    assert len({line.get_color() for line in measures(figure.axes[0])}) == 2
+    for module in OVER_TRAINING[1:]:
+        assert [axes.get_title() for axes in module.draw(table).axes] == ["bloom-nano-s", "bloom-nano"]
+
+
+def test_a_step_that_was_run_again_is_no_gap(table, tmp_path):
+    write_job(tmp_path / "again" / "step400", 400)
+    (line,) = measures(figure4_training_dynamics.draw(sweep_table([tmp_path])).axes[0])
+    assert list(line.get_xdata()) == list(NANO_STEPS) and not np.isnan(line.get_ydata()).any()
+    assert column(table, "lrds").size == len(NANO_STEPS)
+
+
+def test_layers_of_every_step_are_the_sums_of_its_regions(table):
+    (axes,) = figure5_key_neurons_by_layer_and_step.draw(table).axes
+    done = table[table["status"] == "done"]
+    for line, (folder, run) in zip(measures(axes), done.iterrows(), strict=True):
+        assert line.get_label() == count_text(run["training_step"])
+        sizes = pd.read_csv(folder / "regions.csv").groupby("layer")["key_neurons"].sum()
+        assert list(zip(*line.get_data(), strict=True)) == list(sizes.items())
+        is_twin = run["job"] in ("step100", "step200")
+        assert line.get_linestyle() == ("--" if is_twin else "-")
+        assert {(float(layer), float(size)) for layer, size in sizes.items()} <= marks(axes) or not is_twin
+    assert len(marks(axes)) <= 2 * 3
+
+
+def test_of_many_steps_some_are_named(tmp_path):
+    for step in range(30):
+        write_job(tmp_path / f"{step}", step, languages=["en", "zh"])
+    (axes,) = figure5_key_neurons_by_layer_and_step.draw(sweep_table([tmp_path])).axes
+    assert len(measures(axes)) == 30
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [str(step) for step in range(0, 30, 3)]
+
+
+def test_languages_over_steps_are_the_sums_of_their_regions_in_their_colours(table):
+    (axes,) = figure6_key_neurons_by_language_and_step.draw(table).axes
+    colours = style.language_colours(LANGUAGES)
+    for code, line in zip(LANGUAGES, measures(axes), strict=True):
+        assert (line.get_label(), to_hex(line.get_color()).upper()) == (language_name(code), colours[code].upper())
+        for step, size in zip(*line.get_data(), strict=True):
+            (folder,) = table.index[table["training_step"] == step]
+            if step == 400:
+                assert np.isnan(size)
+            else:
+                regions = pd.read_csv(folder / "regions.csv")
+                assert size == regions.loc[regions["language"] == code, "key_neurons"].sum()
+    assert {step for step, _ in marks(axes)} == {100, 200}
+
+
+@pytest.mark.usefixtures("table")
+@pytest.mark.parametrize("status", ["failed", "running"])
+def test_a_run_that_did_not_end_well_is_a_gap_though_it_has_numbers(tmp_path, status):
+    edit(tmp_path / "step30" / "run.json", status=status)
+    table = sweep_table([tmp_path])
+    assert table["lrds"].notna().sum() == 7
+    for module in (figure4_training_dynamics, figure6_key_neurons_by_language_and_step):
+        for axes in module.draw(table).axes:
+            assert all(
+                list(np.isnan(line.get_ydata())) == [step in (30, 400) for step in NANO_STEPS] for line in measures(axes)
+            )
+    assert len(measures(figure5_key_neurons_by_layer_and_step.draw(table).axes[0])) == 6
+
+
+def test_a_finished_run_without_regions_is_a_gap(table):
+    (folder,) = table.index[table["job"] == "step30"]
+    (folder / "regions.csv").unlink()
+    (axes,) = figure6_key_neurons_by_language_and_step.draw(table).axes
+    assert all(np.isnan(line.get_ydata()[1]) for line in measures(axes))
+    assert "30" not in [line.get_label() for line in measures(figure5_key_neurons_by_layer_and_step.draw(table).axes[0])]
+
+
+def test_scales_are_the_columns_of_the_table_joined_by_family_and_named(scales):
+    figure = figure7_model_scale.draw(scales)
+    assert [axes.get_ylabel() for axes in figure.axes] == ["LRDS", "SADS", "SKLR, share of neurons"]
+    for axes, name in zip(figure.axes, ("lrds", "sads", "sklr_fraction"), strict=True):
+        assert axes.get_xscale() == "log"
+        for line in measures(axes):
+            models = scales[scales["model"].str.startswith(line.get_label())]
+            np.testing.assert_array_equal(
+                line.get_xydata(), np.column_stack([column(models, "num_parameters"), column(models, name)])
+            )
+        names = {text.get_text(): text.xy for text in axes.texts}
+        assert names == {row["model"]: (row["num_parameters"], row[name]) for _, row in scales.iterrows()}
+        assert {x for x, _ in marks(axes)} == {SIZES["bloom-1b1"], SIZES["bloom-1b7"]}
+    assert legend_texts(figure) == ["bloom", "llama2", "same weights as another model"]
+
+
+@pytest.mark.usefixtures("scales")
+def test_scales_are_those_of_final_weights_that_ended_well(tmp_path):
+    write_job(tmp_path / "early", 100, "bloom-early", 10_000)
+    fail(write_job(tmp_path / "failed", None, "bloom-failed", 20_000), "no memory")
+    figure = figure7_model_scale.draw(sweep_table([tmp_path]))
+    assert {text.get_text() for text in figure.axes[0].texts} == set(SIZES)
+
+
+@pytest.mark.usefixtures("scales")
+def test_names_of_models_cover_no_other_name_and_stay_inside(tmp_path):
+    write_job(tmp_path / "llama2-7b", None, "llama2-7b", 6_738_415_616)
+    write_job(tmp_path / "bloom-7b1", None, "bloom-7b1", 7_069_016_064)
+    figure = figure7_model_scale.draw(sweep_table([tmp_path]))
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        boxes = [text.get_window_extent() for text in axes.texts if isinstance(text, Annotation)]
+        assert len(boxes) == 6
+        assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+        assert all(figure.bbox.containsx(box.x0) and figure.bbox.containsx(box.x1) for box in boxes)
+
+
+def drawable(folder: Path) -> list[str]:
+    table = sweep_table([folder])
+    return [stem(module) for module in EVOLUTION_FIGURES if module.can_draw(table)]
+
+
+def test_only_what_makes_sense_is_drawn(tmp_path):
+    write_job(tmp_path / "a", 0)
+    assert drawable(tmp_path) == []
+    write_job(tmp_path / "b", None)
+    assert drawable(tmp_path) == []
+    fail(write_job(tmp_path / "c", 30), "no memory")
+    assert drawable(tmp_path) == []
+    write_job(tmp_path / "d", 60)
+    assert drawable(tmp_path) == [stem(module) for module in OVER_TRAINING]
+    write_job(tmp_path / "e", None, "bloom-twin")
+    assert drawable(tmp_path) == [stem(module) for module in OVER_TRAINING]
+    write_job(tmp_path / "f", None, "bloom-large", 10**9)
+    assert drawable(tmp_path) == [stem(module) for module in EVOLUTION_FIGURES]
+
+
+def test_runs_that_measured_nothing_are_not_drawn(tmp_path):
+    for step in (0, 30):
+        run = write_job(tmp_path / f"{step}", step)
+        edit(run / "metrics.json", lrds=None, sads=None, sklr=None, sklr_fraction=None)
+        (run / "regions.csv").unlink()
+    assert drawable(tmp_path) == []
+
+
+def test_without_token_counts_there_is_nothing_over_tokens(table):
+    assert not any(module.can_draw(table.assign(training_tokens=pd.NA), "training_tokens") for module in OVER_TRAINING)
+
+
+def test_figures_are_saved_and_stale_ones_go(table, tmp_path):
+    out = tmp_path / "out"
+    stems = save_evolution_figures(out, table, "training_step")
+    assert stems == [stem(module) for module in OVER_TRAINING]
+    assert {path.name for path in (out / "figures").iterdir()} == {
+        f"{name}.{kind}" for name in stems for kind in ("png", "pdf")
+    }
+    assert [stem(module) for module, _ in saved_figures(out, EVOLUTION_FIGURES)] == stems
+    assert saved_figures(out) == []
+    assert save_evolution_figures(out, table[:1], "training_step") == []
+    assert list((out / "figures").iterdir()) == []
+
+
+def test_no_name_is_used_twice():
+    assert len({stem(module) for module in (*FIGURES, *EVOLUTION_FIGURES)}) == len(FIGURES) + len(EVOLUTION_FIGURES)
+
+
+@pytest.mark.parametrize("module", OVER_TRAINING, ids=stem)
+@pytest.mark.parametrize("layers", [8, 30])
+@pytest.mark.parametrize("steps", [NANO_STEPS, BLOOM_STEPS, (0, 30)], ids=lambda steps: f"{len(steps)}-{steps[-1]}")
+def test_ticks_stay_apart_and_inside_the_picture_and_the_first_and_last_step_are_named(tmp_path, steps, layers, module):
+    for step in steps:
+        write_job(tmp_path / f"{step}", step, layers=layers)
+    figure = module.draw(sweep_table([tmp_path]))
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        labels = [label for label in axes.get_xticklabels() if label.get_text() and label.get_visible()]
+        low, high = sorted(axes.get_xlim())
+        labels = [label for label in labels if low <= label.get_position()[0] <= high]
+        boxes = [label.get_window_extent() for label in labels]
+        assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
+        assert all(figure.bbox.containsx(box.x0) and figure.bbox.containsx(box.x1) for box in boxes)
+        if axes.get_xlabel() == "Training step":
+            names = [label.get_text() for label in labels]
+            assert (names[0], names[-1]) == (count_text(steps[0]), count_text(steps[-1]))
+            assert low <= steps[0] and high >= steps[-1]
+            place = dict(
+                zip(steps, axes.transAxes.inverted().transform(axes.transData.transform([(s, 0) for s in steps])), strict=True)
+            )
+            assert place[steps[0]][0] < 0.1 and place[steps[-1]][0] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0"), (1500, "1,500"), (10_000, "10k"), (300_000, "300k"), (7_069_016_064, "7.07B"), (3e11, "300B")]
+)
+def test_counts_as_text(count, text):
+    assert count_text(count) == text
