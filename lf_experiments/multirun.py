@@ -41,12 +41,13 @@ class Sweep(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Choose the published steps, check every job, and share the cores; what is wrong stops the sweep before it starts."""
         try:
+            let_command_line_win(config)
             keep_published_steps(config)
             jobs = job_overrides(config)
             for overrides in jobs:
                 read_config(job_config(config, overrides))
         except (InputError, HydraException) as error:
-            sys.exit(f"error: {error}")
+            sys.exit(f"error: {error}\n{error.__cause__ or ''}".strip())
         name_jobs(config, jobs)
         share_cores(config)
 
@@ -75,6 +76,14 @@ def put_side_by_side(folder: Path, tracking: TrackingConfig) -> bool:
     tracked = log_sweep(tracking, folder, folder.name, folder.name)
     print(sweep_summary(folder, table.to_dict("records"), tracked))
     return bool((table["status"] == "done").all())
+
+
+def let_command_line_win(config: DictConfig) -> None:
+    """Take out of the experiment's sweep what the command line sets; Hydra would run every pair of the two."""
+    given = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+    with open_dict(config):
+        for override in given:
+            (config.hydra.sweeper.params or {}).pop(override.key_or_group, None)
 
 
 def job_overrides(config: DictConfig) -> list[list[str]]:

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import pandas as pd
 import pytest
 import torch
 from huggingface_hub import constants
@@ -379,6 +380,22 @@ def test_a_download_is_removed_once_its_run_is_done_when_asked_for(
     assert weight_fingerprint(checkpoint_folder(at(30)))  # what step 20 shared with it is still there
     with pytest.raises(InputError, match="not be reached"):
         checkpoint_folder(at(20))
+
+
+@pytest.mark.usefixtures("run")
+def test_a_sweep_over_two_steps_with_the_same_weights_says_so_loudly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = [
+        "--config-dir", str(tmp_path / "conf"), "--multirun", "model=tiny", "checkpoint=step", "checkpoint.step=10,20,30",
+        "tracking=none", "dataset.sentences=3", "stages=[capture,compare,probe,report]",
+        f"hydra.sweep.dir={tmp_path / 'sweep'}",
+    ]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["lf_experiments", *arguments])
+    command.main()
+    table = pd.read_csv(tmp_path / "sweep" / "sweep.csv", keep_default_na=False).set_index("training_step")
+    assert table["duplicate_of"].to_dict() == {10: "", 20: "", 30: table.loc[20, "job"]}
+    report = (tmp_path / "sweep" / "report.html").read_text(encoding="utf-8")
+    assert "checkpoint step30 of tiny has the same weights as step20" in report
+    assert "checkpoint step20 of tiny has the same weights" not in report
 
 
 # Online -----------------------------------------------------------------------------------------------------------------

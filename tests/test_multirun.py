@@ -146,3 +146,22 @@ def test_a_sweep_whose_results_cannot_be_put_side_by_side_is_no_success(sweep: R
     status, folder = sweep("seed=0,1")
     assert status == 1
     assert jobs(folder) == ["seed=0", "seed=1"]
+
+
+def test_the_command_line_wins_over_the_sweep_of_an_experiment(sweep: Run, tmp_path: Path) -> None:
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    (tmp_path / "conf" / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - smoke\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n"
+        "      checkpoint: step0,step30\n      seed: 0,1\n"
+    )
+    arguments = ("experiment=mine", f"hydra.searchpath=[file://{tmp_path / 'conf'}]", "stages=[capture]")
+    status, folder = sweep(*arguments, "checkpoint=final,step30")
+    assert status == 0
+    assert jobs(folder) == [f"checkpoint={step},seed={seed}" for step in ("final", "step30") for seed in (0, 1)]
+
+
+def test_a_misspelt_key_is_said_with_its_cause(sweep: Run) -> None:
+    status, folder = sweep("dataset.sentence=3,4")
+    assert "Could not override 'dataset.sentence'" in str(status)
+    assert "Key 'sentence' not in 'DatasetConfig'" in str(status)
+    assert jobs(folder) == []
