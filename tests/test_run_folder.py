@@ -3,13 +3,14 @@
 import json
 import logging
 import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from lf_experiments.results import run_folder
-from lf_experiments.results.run_folder import RunFolder, git_commit
+from lf_experiments.results.run_folder import RunFolder, git_commit, peak_memory_bytes
 
 
 def record(folder: Path) -> dict:
@@ -113,3 +114,16 @@ def test_what_an_interrupted_stage_has_left_is_found_by_the_same_inputs_alone(tm
     with again.recorded({}, []), again.stage("deactivate", {"seed": 0}):
         pass
     assert {path.name for path in tmp_path.iterdir()} == {".lock", "run.json"}
+
+
+def test_peak_memory_is_that_of_this_process_and_never_falls() -> None:
+    before = peak_memory_bytes()
+    assert before > 2**20
+    block = bytearray(before + 2**26)
+    grown = peak_memory_bytes()
+    assert grown > before + 2**25
+    del block
+    assert peak_memory_bytes() == pytest.approx(grown, rel=0.01)
+    code = "from lf_experiments.results.run_folder import peak_memory_bytes as peak; print(peak())"
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(child.stdout) < grown  # a small child of a large parent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import resource
 import shlex
 import subprocess
@@ -117,12 +118,11 @@ class RunFolder:
         started = time.perf_counter()
         scalars: dict[str, Any] = {}
         yield scalars
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         done = {
             "inputs": fingerprint(inputs),
             "scalars": scalars,
             "seconds": round(time.perf_counter() - started, 3),
-            "peak_memory_bytes": peak,
+            "peak_memory_bytes": peak_memory_bytes(),
         }
         self.note(stages={**self.record["stages"], stage: done})
         self.remove_unfinished(stage)
@@ -186,6 +186,17 @@ class WarningKeeper(logging.Handler):
         message = record.getMessage()
         if message not in self.run.record["warnings"]:
             self.run.note(warnings=[*self.run.record["warnings"], message])
+
+
+def peak_memory_bytes() -> int:
+    """The largest resident memory of this process so far.
+
+    Where /proc tells it, it is taken from there: what `getrusage` says may be that of the process that started this one.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def git_commit() -> str | None:
