@@ -198,3 +198,11 @@ def test_what_cannot_work_together_is_said_with_the_remedy(overrides: list[str],
 
 def test_the_threshold_check_lets_the_largest_useful_one_pass() -> None:
     assert read("probe.threshold=2.8").probe.threshold == 2.8
+
+
+def test_the_slurm_launcher_composes_with_a_gpu_per_job() -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        overrides = ["hydra/launcher=slurm_gpu", "hydra.launcher.partition=gpu"]
+        launcher = compose("config", overrides, return_hydra_config=True).hydra.launcher
+    assert launcher._target_.endswith("SlurmLauncher")
+    assert (launcher.partition, launcher.gpus_per_node, launcher.tasks_per_node) == ("gpu", 1, 1)
