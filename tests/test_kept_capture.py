@@ -126,3 +126,20 @@ def test_the_captures_not_used_for_longest_go_first(tmp_path: Path) -> None:
     assert {path.parent.name for path in tmp_path.rglob("*.sha256")} == {"a", "c"}
     evict(tmp_path, 0)
     assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_a_capture_that_another_process_removes_while_it_is_read_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept_captures(tmp_path / "captures", {"en": TEXTS["en"]}, made)
+    utime = os.utime
+
+    def evicted(path: Path) -> None:
+        utime(path)
+        evict(tmp_path, 0)
+
+    monkeypatch.setattr(os, "utime", evicted)
+    make = Maker()
+    found = kept_captures(tmp_path / "captures", {"en": TEXTS["en"]}, make)
+    assert same(found, {"en": TEXTS["en"]})
+    assert make.calls == [TEXTS["en"]]

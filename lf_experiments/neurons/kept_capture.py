@@ -78,8 +78,14 @@ def write_capture(path: Path, captured: Captured) -> None:
 
 def read_capture(path: Path) -> Captured | None:
     """The capture kept at `path`, or None where there is none or where it is not what was written."""
-    if not path.is_file():
+    try:
+        return checked_capture(path) if path.is_file() else None
+    except FileNotFoundError:  # another process has just made room
         return None
+
+
+def checked_capture(path: Path) -> Captured | None:
+    """The capture in a file, or None where its digest says that it is damaged."""
     if not digest_path(path).is_file() or file_digest(path).hex() != digest_path(path).read_text(encoding="utf-8"):
         log.warning("The kept capture %s is damaged: capturing again", path)
         return None
@@ -95,14 +101,18 @@ def digest_path(path: Path) -> Path:
 
 
 def evict(folder: Path, max_gib: float) -> None:
-    """Remove the captures below `folder` that were not used for longest until the others take at most `max_gib`."""
-    captures = sorted(folder.rglob("*.safetensors"), key=lambda path: path.stat().st_mtime)
-    sizes = {path: path.stat().st_size for path in captures}
-    total = sum(sizes.values())
-    for path in captures:
-        if total <= max_gib * 2**30:
-            return
-        path.unlink(missing_ok=True)
-        digest_path(path).unlink(missing_ok=True)
-        total -= sizes[path]
-        log.info("removed the capture %s: the cache holds at most %g GiB (cache.max_gib)", path.name, max_gib)
+    """Remove the captures below `folder` that were not used for longest until the others take at most `max_gib`.
+
+    One process at a time does so. A process that wants a capture in that moment captures again.
+    """
+    with locked(folder.with_name(f".{folder.name}.lock")):
+        captures = sorted(folder.rglob("*.safetensors"), key=lambda path: path.stat().st_mtime)
+        sizes = {path: path.stat().st_size for path in captures}
+        total = sum(sizes.values())
+        for path in captures:
+            if total <= max_gib * 2**30:
+                return
+            path.unlink()
+            digest_path(path).unlink(missing_ok=True)
+            total -= sizes[path]
+            log.info("removed the capture %s: the cache holds at most %g GiB (cache.max_gib)", path.name, max_gib)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sized
+from collections.abc import Callable, Iterable, Sized
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter
 
 from lf_experiments.results.figures import style
 from lf_experiments.results.tables import count_text
@@ -54,6 +54,42 @@ def plot(axes: Axes, x: np.ndarray, y: np.ndarray, duplicated: np.ndarray, size:
     if marked.any():
         axes.plot(x[marked], y[marked], markersize=1.5 * size, markeredgewidth=0.35 * size, gid=DUPLICATES, zorder=3, **RING)
     return line
+
+
+def plot_measure(
+    axes: Axes, lines: dict[str, pd.DataFrame], x: str, column: str, name: str, colour: str, whole: float | None
+) -> list[Line2D]:
+    """A measure of every line against the column `x`, in percent of `whole` where that is given; a single line in `colour`."""
+    drawn = [
+        plot(
+            axes,
+            numbers(line[x]),
+            numbers(line[column]),
+            line["duplicated"].to_numpy(),
+            color=colour if len(lines) == 1 else style.COLOURS[number % len(style.COLOURS)],
+            label=label,
+        )
+        for number, (label, line) in enumerate(lines.items())
+    ]
+    axes.set_ylabel(name)
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 2.5, 5, 10)))
+    if whole is not None:
+        axes.yaxis.set_major_formatter(PercentFormatter(whole))
+    style.clean(axes)
+    return drawn
+
+
+def draw_lines(
+    title: str, lines: dict[str, pd.DataFrame], x: str, draw_panel: Callable[[Axes, pd.DataFrame, str], None], height: float
+) -> Figure:
+    """A figure with one panel per line of the table, `height` inches each."""
+    figure, axes_of_lines = panels(lines, width=8.0, height=height)
+    style.write_title(figure, title, ", ".join(lines))
+    for axes, (name, line) in zip(axes_of_lines, lines.items(), strict=True):
+        draw_panel(axes, line, x)
+        axes.set_title(name if len(lines) > 1 else "", fontsize=10)
+    add_legend(figure, duplicate_legend(figure, "step"))
+    return figure
 
 
 def duplicate_legend(figure: Figure, other: str) -> list[Line2D]:

@@ -6,7 +6,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from lf_experiments.results.figures import evolution, style
 from lf_experiments.results.tables import evolutions
@@ -68,21 +67,6 @@ def draw(table: pd.DataFrame, x: str = "training_step") -> Figure:
 def draw_panel(axes: Axes, panel: tuple, lines: dict[str, pd.DataFrame], x: str) -> list[Line2D]:
     """One measure of every model over training."""
     _, column, name, colour, whole = panel
-    drawn = [
-        evolution.plot(
-            axes,
-            evolution.numbers(line[x]),
-            evolution.numbers(line[column]),
-            line["duplicated"].to_numpy(),
-            color=colour if len(lines) == 1 else style.COLOURS[number % len(style.COLOURS)],
-            label=label,
-        )
-        for number, (label, line) in enumerate(lines.items())
-    ]
-    axes.set_ylabel(name)
-    axes.yaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 2.5, 5, 10)))
-    if whole is not None:
-        axes.yaxis.set_major_formatter(PercentFormatter(whole))
-    style.clean(axes)
+    drawn = evolution.plot_measure(axes, lines, x, column, name, colour, whole)
     evolution.training_axis(axes, (point for line in lines.values() for point in line[x]), x)
     return drawn

@@ -36,13 +36,7 @@ def probed_lines(table: pd.DataFrame, x: str) -> dict[str, pd.DataFrame]:
 def draw(table: pd.DataFrame, x: str = "training_step") -> Figure:
     """One panel per model, one line per step."""
     lines = probed_lines(table, x)
-    figure, panels = evolution.panels(lines, width=8.0, height=4.2)
-    style.write_title(figure, TITLE, ", ".join(lines))
-    for axes, (name, line) in zip(panels, lines.items(), strict=True):
-        draw_panel(axes, line, x)
-        axes.set_title(name if len(lines) > 1 else "", fontsize=10)
-    evolution.add_legend(figure, evolution.duplicate_legend(figure, "step"))
-    return figure
+    return evolution.draw_lines(TITLE, lines, x, draw_panel, height=4.2)
 
 
 def draw_panel(axes: Axes, line: pd.DataFrame, x: str) -> None:

@@ -26,13 +26,7 @@ def can_draw(table: pd.DataFrame, x: str = "training_step") -> bool:
 def draw(table: pd.DataFrame, x: str = "training_step") -> Figure:
     """One panel per model, one line per language in its fixed colour."""
     lines = {name: line for name, line in evolutions(table, x).items() if evolution.probed(line)[x].nunique() > 1}
-    figure, panels = evolution.panels(lines, width=8.0, height=4.4)
-    style.write_title(figure, TITLE, ", ".join(lines))
-    for axes, (name, line) in zip(panels, lines.items(), strict=True):
-        draw_panel(axes, line, x)
-        axes.set_title(name if len(lines) > 1 else "", fontsize=10)
-    evolution.add_legend(figure, evolution.duplicate_legend(figure, "step"))
-    return figure
+    return evolution.draw_lines(TITLE, lines, x, draw_panel, height=4.4)
 
 
 def draw_panel(axes: Axes, line: pd.DataFrame, x: str) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from lf_experiments.results.figures import evolution, style
 from lf_experiments.results.figures.names import name_points
@@ -74,23 +74,8 @@ def family_names(runs: pd.DataFrame) -> pd.Series:
 def draw_panel(axes: Axes, panel: tuple, families: dict[str, pd.DataFrame]) -> list[Line2D]:
     """One measure of every model over its number of parameters."""
     column, name, colour, whole = panel
-    drawn = [
-        evolution.plot(
-            axes,
-            evolution.numbers(models["num_parameters"]),
-            evolution.numbers(models[column]),
-            models["duplicated"].to_numpy(),
-            color=colour if len(families) == 1 else style.COLOURS[number % len(style.COLOURS)],
-            label=label,
-        )
-        for number, (label, models) in enumerate(families.items())
-    ]
-    axes.set_ylabel(name)
-    axes.yaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 2.5, 5, 10)))
-    if whole is not None:
-        axes.yaxis.set_major_formatter(PercentFormatter(whole))
+    drawn = evolution.plot_measure(axes, families, "num_parameters", column, name, colour, whole)
     axes.margins(x=0.15, y=0.25)
-    style.clean(axes)
     parameter_axis(axes, pd.concat(families.values())["num_parameters"])
     return drawn
 
