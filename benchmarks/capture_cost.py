@@ -8,9 +8,9 @@ from torch import Tensor
 from benchmarks import bloom_560m
 from benchmarks.ratios import Ratio, time_ratio
 from lf_experiments.measures.equations import similarity_map
-from lf_experiments.models.batches import padded, rows_by_budget
+from lf_experiments.models.batches import padded
 from lf_experiments.models.load import Reader
-from lf_experiments.neurons.capture import capture
+from lf_experiments.neurons.capture import capture, sentence_batches
 
 BATCH_TOKENS = 2048
 SENTENCES = 48
@@ -27,7 +27,7 @@ def ratios(rounds: int) -> list[Ratio]:
                 f"capture / bare forward pass of the same batches, {name}",
                 "at most 1.05",
                 lambda reader=reader: capture(reader, texts, BATCH_TOKENS),
-                lambda reader=reader: bare_forward(reader, texts),
+                lambda reader=reader: bare_forward(reader, texts, BATCH_TOKENS),
                 rounds,
             )
             for name, reader in (("float32", exact), ("bfloat16", fast))
@@ -50,10 +50,11 @@ def ratios(rounds: int) -> list[Ratio]:
 
 
 @torch.no_grad()
-def bare_forward(reader: Reader, texts: list[str]) -> None:
+def bare_forward(reader: Reader, texts: list[str], batch_tokens: int) -> None:
     """The batches of a capture through the model, with nothing recorded."""
     sequences = reader.token_ids(texts)
-    for rows in rows_by_budget([len(sequence) for sequence in sequences], BATCH_TOKENS):
+    num_neurons = len(reader.sites) * reader.num_neurons_per_layer
+    for rows in sentence_batches([len(sequence) for sequence in sequences], batch_tokens, num_neurons):
         ids_BT, mask_BT = padded([sequences[row] for row in rows], reader.model.device)
         reader.model.base_model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False)
 

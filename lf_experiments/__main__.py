@@ -40,8 +40,30 @@ ConfigStore.instance().store(name="schema", node=Config)
 
 def main() -> None:
     """The command: one job, or with --multirun several."""
+    sys.argv[1:] = [longhand(argument) for argument in sys.argv[1:]]
     os.environ[SWEEP_NAME] = sweep_name(sys.argv[1:])
-    job()
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        job()
+    else:
+        launched()
+
+
+def longhand(argument: str) -> str:
+    """`plan=true` for `plan.enabled=true`: `plan` is also the group of the other keys. Other arguments as they are."""
+    return argument.replace("=", ".enabled=", 1) if argument.lower() in ("plan=true", "plan=false") else argument
+
+
+def launched() -> None:
+    """One of several processes that `accelerate launch` or `torchrun` has started: the first runs the job, the others help it."""
+    from lf_experiments.models.followers import dismiss_launched, follow_launched
+
+    if os.environ["RANK"] != "0":
+        follow_launched()
+        return
+    try:
+        job()
+    finally:
+        dismiss_launched()
 
 
 @hydra.main(version_base="1.3", config_path=configuration_folder(), config_name="config")
@@ -73,8 +95,17 @@ def message_to_user(error: Exception) -> str | None:
 
 
 def run_job(composed: DictConfig, sweep: str | None) -> None:
-    """Check the configuration, run the study in the job's folder and print the summary; `sweep` groups jobs in wandb."""
+    """Check the configuration, run the study in the job's folder and print the summary; `sweep` groups jobs in wandb.
+
+    With `plan=true` print what that would take, and do nothing.
+    """
     config = read_config(composed)
+    if config.plan.enabled:
+        from lf_experiments.plan.plan import plan_of
+        from lf_experiments.plan.text import plan_text
+
+        print(plan_text(plan_of(config)))
+        return
     from lf_experiments.results.run_folder import RunFolder
     from lf_experiments.results.summary import summary
     from lf_experiments.study import Study

@@ -7,6 +7,7 @@ A docstring under a field says what the field means.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -21,6 +22,10 @@ class InputError(Exception):
 
     def __init__(self, key: str, value: object, problem: str, remedy: str) -> None:
         super().__init__(f"{key}={value}: {problem}\nRemedy: {remedy}")
+        self.parts = key, str(value), problem, remedy
+
+    def __reduce__(self) -> tuple[type, tuple[str, ...]]:
+        return type(self), self.parts
 
 
 class Architecture(Enum):
@@ -39,11 +44,36 @@ class Dtype(Enum):
     float16 = "float16"
 
 
-class Source(Enum):
-    """Where sentences or text come from: the bundled world, or a folder with one `<code>.txt` per language."""
+class Quantization(Enum):
+    """Weights in fewer bits than they were trained in, through bitsandbytes; activations move away from the model's own."""
+
+    int8 = "int8"
+    nf4 = "nf4"
+
+
+class SentenceSource(Enum):
+    """Where parallel sentences come from: the bundled world, a folder with a file per language, or a published corpus."""
 
     miniature = "miniature"
     files = "files"
+    bible = "bible"
+    flores = "flores"
+    ntrex = "ntrex"
+
+
+class TextSource(Enum):
+    """Where monolingual text comes from."""
+
+    miniature = "miniature"
+    files = "files"
+    xlsum = "xlsum"
+
+
+class StorySource(Enum):
+    """Where the stories of the cloze task come from."""
+
+    miniature = "miniature"
+    xstorycloze = "xstorycloze"
 
 
 class Windows(Enum):
@@ -75,6 +105,8 @@ class Stage(Enum):
     compare = "compare"
     probe = "probe"
     deactivate = "deactivate"
+    cloze = "cloze"
+    generate = "generate"
     report = "report"
 
 
@@ -113,18 +145,43 @@ class HubModel:
     """The repository of the final weights, `organisation/name`."""
     revision: str = "main"
     """The branch, tag or commit of the final weights."""
+    gated: bool = False
+    """Whether its conditions must be accepted on its page first, then `hf auth login`."""
     checkpoint_repository: str | None = None
     """The repository of the training steps; by default that of the final weights."""
     checkpoint_revision: str | None = None
-    """What the revision of a training step is called there, with `{step}` for its number, such as `global_step{step}`."""
+    """What the revision of a training step is called there, with `{step}` for its number, such as `global_step{step}`, and
+    `{billion_tokens}` for the tokens up to it, rounded up, as in `stage1-step{step}-tokens{billion_tokens}B`."""
     steps: list[int] = field(default_factory=list)
-    """The published training steps; none for a model that has only its final weights."""
+    """The published training steps that `checkpoint_revision` names; none for a model that has only its final weights."""
+    revisions: dict[int, str] = field(default_factory=dict)
+    """The revisions of published training steps by name, where no pattern gives it; they need not stand in `steps` too."""
     tokens_per_step: int | None = None
-    """Tokens the model was trained on in one step, where that is known."""
+    """Tokens the model was trained on in one step, where that is known and always the same."""
     tokenizer_repository: str | None = None
     """The repository of the tokenizer; by default that of the final weights, also for the training steps."""
     known_bad: dict[int, str] = field(default_factory=dict)
     """Published steps that are known or reported not to be what they should, and why; a run warns of them."""
+
+
+@dataclass
+class Shape:
+    """What a model is made of, in the words of its config.json: enough for a plan without a download."""
+
+    model_type: str = MISSING
+    """What transformers calls the architecture."""
+    layers: int = MISSING
+    hidden_size: int = MISSING
+    """Width of the residual stream."""
+    d_ff: int = MISSING
+    """Neurons of a layer: the width of what the second MLP matrix receives."""
+    heads: int = MISSING
+    vocabulary: int = MISSING
+    """Rows of the embedding matrix."""
+    parameters: int = MISSING
+    """The published number of parameters, tied ones counted once."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Whatever else of config.json the number of parameters depends on, under the names it has there."""
 
 
 @dataclass
@@ -140,19 +197,28 @@ class ModelConfig:
     """The folder of the tokenizer; by default that of the model, or what `hub` says."""
     dtype: Dtype = Dtype.auto
     device_map: Any = None
-    """Placement as in transformers: null (one device), auto, balanced, a device, or a dict of modules."""
+    """Placement as in transformers: auto, balanced, sequential, a device, a dict of modules; null is auto on several GPUs."""
+    max_memory: Any = None
+    """What each device may hold of the weights, `{0: 10GiB, cpu: 30GiB}`; the rest goes to the next, at last to disk."""
+    offload_folder: str | None = None
+    """Where weights go that no device can hold, unless the checkpoint itself can be read again: a folder."""
+    quantization: Quantization | None = None
+    """Fewer bits per weight (needs `pip install lf_experiments[quantization]` and a GPU); null is none."""
     context: int | None = None
     """Tokens the model was trained to read at once; by default what its configuration says."""
     add_special_tokens: bool = False
     """Whether the tokenizer adds its special tokens; the paper's activations are without."""
     trust_remote_code: bool = False
     """Whether Python code found in the model's folder may be run."""
+    shape: Shape | None = None
+    """What the model is made of, for a plan; a model of the hub is what it is, whatever this says."""
 
     @property
     def published_steps(self) -> list[int]:
         """The training steps there are of this model; none where only its final weights are known."""
-        place = self.recipe or self.hub
-        return sorted(place.steps) if place else []
+        if self.hub:
+            return sorted({*self.hub.steps, *self.hub.revisions})
+        return sorted(self.recipe.steps) if self.recipe else []
 
 
 @dataclass
@@ -174,9 +240,20 @@ class DatasetConfig:
     """The parallel corpus that activates the neurons (sec. 3.1)."""
 
     name: str = MISSING
-    source: Source = MISSING
+    source: SentenceSource = MISSING
     root: str | None = None
-    """For files: the folder with one `<code>.txt` per language, line i of each a translation of line i of the others."""
+    """The folder to read: for files one `<code>.txt` per language, line i of each a translation of line i of the others; for a
+    published corpus its own files. Without it a published corpus is downloaded."""
+    repository: str | None = None
+    """Where a published corpus is downloaded from."""
+    revision: str | None = None
+    """The branch, tag or commit of that repository."""
+    split: str | None = None
+    """The part of the corpus, where it has several."""
+    keys: dict[str, str] = field(default_factory=dict)
+    """What the corpus calls a language, where it is not what languages.tsv says: {zh: zho_Hant} for the other script."""
+    downloads: str | None = None
+    """The folder that keeps a corpus which is downloaded from elsewhere than the Hugging Face hub."""
     sentences: int = 100
     """Sentences per language, drawn at random with the seed; the same meanings in all languages."""
     licence: str = ""
@@ -187,13 +264,59 @@ class TextConfig:
     """The monolingual text whose perplexity shows what a deactivation costs (sec. 4.3)."""
 
     name: str = MISSING
-    source: Source = MISSING
+    source: TextSource = MISSING
     root: str | None = None
-    """For files: the folder with one `<code>.txt` per language, documents separated by a blank line."""
+    """The folder to read: for files one `<code>.txt` per language, documents separated by a blank line; for a published corpus
+    its own files. Without it a published corpus is downloaded."""
+    repository: str | None = None
+    """Where a published corpus is downloaded from."""
+    revision: str | None = None
+    """The branch, tag or commit of that repository."""
+    split: str | None = None
+    """The part of the corpus, where it has several."""
+    keys: dict[str, str] = field(default_factory=dict)
+    """What the corpus calls a language, where it is not what languages.tsv says: {zh: chinese_traditional}, for instance."""
+    documents: int | None = None
+    """The first so many documents of each language; all by default."""
     windows: Windows = Windows.joined
     window: int | None = None
-    """Tokens per window; by default the context of the model."""
+    """Tokens per window; by default the context of the model, 8192 at most."""
     licence: str = ""
+
+
+@dataclass
+class ClozeConfig:
+    """The stories whose right ending is to be told from a wrong one, in English whatever their language (sec. 4.1, app. B)."""
+
+    name: str = MISSING
+    source: StorySource = MISSING
+    root: str | None = None
+    """The folder of a published task with its own files. Without it the task is downloaded."""
+    repository: str | None = None
+    """Where a published task is downloaded from."""
+    revision: str | None = None
+    """The branch, tag or commit of that repository."""
+    split: str | None = None
+    """The part of the task, where it has several."""
+    keys: dict[str, str] = field(default_factory=dict)
+    """What the task calls a language, where it is not what languages.tsv says."""
+    stories: int | None = None
+    """The first so many stories, the same in every language; all by default."""
+    regions: bool = True
+    """Whether the stories are also told without each key region; else only to the whole model."""
+    licence: str = ""
+
+
+@dataclass
+class GenerationConfig:
+    """The continuations that show what the model writes without a key region (app. A)."""
+
+    samples: int = 3
+    """Sentences per language to continue: the first that were drawn."""
+    tokens: int = 64
+    """New tokens per continuation, the likeliest each time."""
+    languages: list[str] | None = None
+    """Whose sentences are continued, without the regions of the same languages; all by default."""
 
 
 @dataclass
@@ -218,6 +341,20 @@ class RuntimeConfig:
 
     batch_tokens: int = 4096
     """Tokens per forward pass, padding included."""
+    num_processes: int = 1
+    """Processes that read at the same time, each with the whole model, on its share of the GPUs there are."""
+
+
+@dataclass
+class PlanConfig:
+    """What a run would take, said without running it: `plan=true`."""
+
+    enabled: bool = False
+    """Whether to say what the run would take, and do nothing."""
+    gpus: str | None = None
+    """The GPUs to plan for: 8x80GiB, or 4x24GiB,2x80GiB, in GiB, GB or MiB; by default those of this machine."""
+    throughput: float | None = None
+    """Floating-point operations per second of all devices together, for the estimate of the time; measured by default."""
 
 
 @dataclass
@@ -254,11 +391,14 @@ class Config:
     language_set: LanguageSetConfig = MISSING
     dataset: DatasetConfig = MISSING
     text: TextConfig = MISSING
+    cloze: ClozeConfig = MISSING
     probe: ProbeConfig = MISSING
     tracking: TrackingConfig = MISSING
     control: ControlConfig = field(default_factory=ControlConfig)
+    generation: GenerationConfig = field(default_factory=GenerationConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
+    plan: PlanConfig = field(default_factory=PlanConfig)
     stages: list[Stage] = field(default_factory=lambda: list(Stage))
     seed: int = 0
     """Of the draw of sentences and of the random controls."""
@@ -300,16 +440,20 @@ def check(config: Config) -> None:
     check_model(config.model, config.checkpoint)
     check_threshold(config.probe.threshold, len(config.languages))
     check_stages(config.stages)
-    for key, corpus in (("dataset", config.dataset), ("text", config.text)):
-        if corpus.source is Source.files and not corpus.root:
-            raise InputError(
-                f"{key}.root", "null", "the folder with one <code>.txt per language is missing", f"give {key}.root=FOLDER"
-            )
+    for key, corpus in (("dataset", config.dataset), ("text", config.text), ("cloze", config.cloze)):
+        check_corpus(key, corpus)
     at_least("dataset.sentences", config.dataset.sentences, 2)
+    if config.text.documents is not None:
+        at_least("text.documents", config.text.documents, 1)
+    if config.cloze.stories is not None:
+        at_least("cloze.stories", config.cloze.stories, 1)
     at_least("control.draws", config.control.draws, 0)
+    check_generation(config.generation, config.languages, config.dataset.sentences)
     at_least("runtime.batch_tokens", config.runtime.batch_tokens, 1)
+    at_least("runtime.num_processes", config.runtime.num_processes, 1)
     if config.text.window is not None:
         at_least("text.window", config.text.window, 2)
+    check_plan(config.plan)
 
 
 def check_languages(languages: list[str]) -> None:
@@ -317,6 +461,23 @@ def check_languages(languages: list[str]) -> None:
         raise InputError(
             "language_set.languages", languages, "two or more different languages are needed", "name each language once"
         )
+
+
+def check_corpus(key: str, corpus: DatasetConfig | TextConfig | ClozeConfig) -> None:
+    source = corpus.source.name
+    if source == "files" and not corpus.root:
+        raise InputError(
+            f"{key}.root", "null", "the folder with one <code>.txt per language is missing", f"give {key}.root=FOLDER"
+        )
+    if source in ("miniature", "files"):
+        return
+    if not (corpus.root or corpus.repository):
+        problem = f"nothing says where {source} is"
+        raise InputError(f"{key}.root", "null", problem, f"give {key}.root=FOLDER, or {key}.repository to download it from")
+    if source in ("flores", "xlsum", "xstorycloze") and not corpus.split:
+        raise InputError(f"{key}.split", "null", f"{source} has several parts", f"name one, as conf/{key}/{source}.yaml does")
+    if source == "bible" and not (corpus.root or corpus.downloads):
+        raise InputError(f"{key}.downloads", "null", "nothing says where to keep it", f"give {key}.downloads=FOLDER")
 
 
 def check_model(model: ModelConfig, checkpoint: CheckpointConfig) -> None:
@@ -327,21 +488,72 @@ def check_model(model: ModelConfig, checkpoint: CheckpointConfig) -> None:
             "a model is either a folder in Hugging Face layout, a recipe or a repository of the hub, and needs one of them",
             "give model=local model.path=FOLDER, or choose another model by its name",
         )
-    if model.hub and model.hub.steps and "{step}" not in (model.hub.checkpoint_revision or ""):
-        raise InputError(
-            "model.hub.checkpoint_revision",
-            model.hub.checkpoint_revision or "null",
-            "it does not say what the revision of a training step is called",
-            "put {step} where its number stands, as in global_step{step}",
-        )
+    if model.hub:
+        check_revisions(model.hub)
     published = model.published_steps
     if checkpoint.step is not None and checkpoint.step not in published:
-        choices = f"its steps are {', '.join(map(str, published))}" if published else "it has only its final weights"
+        choices = f"its steps are {in_words(published)}" if published else "it has only its final weights"
         raise InputError(
             "checkpoint.step",
             checkpoint.step,
             f"{model.name} never published this step",
             f"{choices}; checkpoint=final is the last",
+        )
+
+
+def check_revisions(hub: HubModel) -> None:
+    """Raise `InputError` where nothing says what the revision of a published step is called."""
+    pattern = hub.checkpoint_revision or ""
+    unnamed = sorted(set(hub.steps) - set(hub.revisions))
+    if unnamed and "{step}" not in pattern:
+        raise InputError(
+            "model.hub.checkpoint_revision",
+            hub.checkpoint_revision or "null",
+            f"it does not say what the revision of training step {unnamed[0]} is called",
+            "put {step} where its number stands, as in global_step{step}, or name it in model.hub.revisions",
+        )
+    if unnamed and "{billion_tokens}" in pattern and hub.tokens_per_step is None:
+        raise InputError(
+            "model.hub.tokens_per_step",
+            "null",
+            f"{pattern} needs the tokens of training step {unnamed[0]}",
+            "give the tokens of one step, or name its revision in model.hub.revisions",
+        )
+
+
+def in_words(steps: list[int]) -> str:
+    """Steps one by one, and five or more at the same distance as `first to last by distance`."""
+    words, start = [], 0
+    while start < len(steps):
+        end = start + 1
+        while end < len(steps) and steps[end] - steps[end - 1] == steps[start + 1] - steps[start]:
+            end += 1
+        if end - start >= 5:
+            words.append(f"{steps[start]} to {steps[end - 1]} by {steps[start + 1] - steps[start]}")
+        else:
+            words.append(str(steps[start]))
+            end = start + 1
+        start = end
+    return ", ".join(words)
+
+
+def check_generation(generation: GenerationConfig, languages: list[str], sentences: int) -> None:
+    at_least("generation.samples", generation.samples, 1)
+    at_least("generation.tokens", generation.tokens, 1)
+    if generation.samples > sentences:
+        raise InputError(
+            "generation.samples",
+            generation.samples,
+            f"only {sentences} sentences per language are drawn",
+            f"give generation.samples={sentences} or less, or more dataset.sentences",
+        )
+    others = [language for language in generation.languages or [] if language not in languages]
+    if others:
+        raise InputError(
+            "generation.languages",
+            generation.languages,
+            f"{', '.join(others)} is not under study",
+            f"choose among {', '.join(languages)}",
         )
 
 
@@ -366,6 +578,28 @@ def check_stages(stages: list[Stage]) -> None:
             "stages are named once each and in order",
             f"the order is {', '.join(stage.name for stage in Stage)}",
         )
+
+
+def check_plan(plan: PlanConfig) -> None:
+    if plan.gpus is not None:
+        gpu_sizes(plan.gpus)
+    if plan.throughput is not None and not plan.throughput > 0:
+        problem = "this is no number of operations per second"
+        raise InputError("plan.throughput", plan.throughput, problem, "give one, such as 3e14")
+
+
+def gpu_sizes(gpus: str) -> list[int]:
+    """Bytes of each of the GPUs that `plan.gpus` names. Raises `InputError` for what names none."""
+    units = {"GiB": 2**30, "GB": 10**9, "MiB": 2**20}
+    sizes: list[int] = []
+    for kind in gpus.split(","):
+        found = re.fullmatch(r"\s*([1-9]\d*)x(\d+(?:\.\d+)?)(GiB|GB|MiB)\s*", kind)
+        if not found:
+            problem = "GPUs are named as NUMBERxSIZE in GiB, GB or MiB, several kinds with commas between them"
+            raise InputError("plan.gpus", gpus, problem, "write 8x80GiB, or '4x24GiB,2x80GiB' in quotation marks")
+        count, size, unit = found.groups()
+        sizes += [int(float(size) * units[unit])] * int(count)
+    return sizes
 
 
 def at_least(key: str, value: int, least: int) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, flag_override, open_dict
@@ -41,6 +42,7 @@ class Sweep(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Choose the published steps, check every job, and share the cores; what is wrong stops the sweep before it starts."""
         try:
+            refuse_second_launcher(config)
             let_command_line_win(config)
             keep_published_steps(config)
             jobs = job_overrides(config)
@@ -54,8 +56,10 @@ class Sweep(Callback):
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Put the results side by side, whether or not some jobs failed; exit with status 1 where one did.
 
-        Hydra takes an exception in here for a warning, and the sweep for a success: none may leave.
+        Hydra takes an exception in here for a warning, and the sweep for a success: none may leave. Plans have no results.
         """
+        if config.plan.enabled:
+            return
         try:
             all_done = put_side_by_side(Path(config.hydra.sweep.dir), OmegaConf.to_object(config.tracking))
         except InputError as error:
@@ -78,25 +82,48 @@ def put_side_by_side(folder: Path, tracking: TrackingConfig) -> bool:
     return bool((table["status"] == "done").all())
 
 
+def refuse_second_launcher(config: DictConfig) -> None:
+    """Raise `InputError` where jobs run in processes of their own: each would take those of `accelerate launch` for its."""
+    launcher = config.hydra.launcher._target_
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not launcher.endswith("BasicLauncher"):
+        raise InputError(
+            "hydra.launcher",
+            launcher,
+            "a launcher of jobs does not go with a launcher of processes",
+            "start without accelerate launch or torchrun, and give runtime.num_processes=N",
+        )
+
+
 def let_command_line_win(config: DictConfig) -> None:
-    """Take out of the experiment's sweep what the command line sets; Hydra would run every pair of the two."""
+    """Take out of the experiment's grids what the command line sets; Hydra would run every pair of the two."""
     given = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
     with open_dict(config):
-        for override in given:
-            (config.hydra.sweeper.params or {}).pop(override.key_or_group, None)
+        for grid in grids_of(config):
+            for override in given:
+                grid.pop(override.key_or_group, None)
 
 
 def job_overrides(config: DictConfig) -> list[list[str]]:
-    """The overrides of every job of a multirun, in its order."""
-    loader = GlobalHydra.instance().config_loader()
-    parsed = OverridesParser.create(config_loader=loader).parse_overrides(sweep_overrides(config))
-    return [job for batch in BasicSweeper.split_arguments(parsed, max_batch_size=None) for job in batch]
+    """The overrides of every job of a multirun, in its order: what the experiment sweeps, crossed with the command line."""
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    given = parser.parse_overrides(list(config.hydra.overrides.task))
+    return jobs_of_grids(grids_of(config), given, parser)
 
 
-def sweep_overrides(config: DictConfig) -> list[str]:
-    """What is swept and what is set, from the file of the experiment and from the command line."""
-    parameters = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
-    return [*parameters, *config.hydra.overrides.task]
+def grids_of(config: DictConfig) -> list[dict[str, str]]:
+    """What the experiment sweeps, {key: values}: several grids with the sweeper `grids`, one with Hydra's own."""
+    sweeper = config.hydra.sweeper
+    return list(sweeper.grids) if "grids" in sweeper else [sweeper.params or {}]
+
+
+def jobs_of_grids(grids: list[dict[str, str]], given: list[Override], parser: OverridesParser) -> list[list[str]]:
+    """The overrides of the jobs of several grids: all combinations of the values of each with those given; in order, each once."""
+    jobs = []
+    for grid in grids:
+        swept = parser.parse_overrides([f"{key}={values}" for key, values in grid.items()])
+        (combinations,) = BasicSweeper.split_arguments([*swept, *given], max_batch_size=None)
+        jobs += map(tuple, combinations)
+    return list(map(list, dict.fromkeys(jobs)))
 
 
 def job_config(config: DictConfig, overrides: list[str]) -> DictConfig:
@@ -146,16 +173,33 @@ def step_of_job(composed: DictConfig) -> tuple[int, bool]:
 
 
 def name_jobs(config: DictConfig, jobs: list[list[str]]) -> None:
-    """Name the folder of each job after what is different in it: what all jobs share says the name of the sweep."""
+    """Name the folder of each job after what tells it from the others: what all jobs share says the name of the sweep."""
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-    values: dict[str, set[str]] = {}
-    for overrides in jobs:
-        for override in parser.parse_overrides(overrides):
-            values.setdefault(override.key_or_group, set()).add(override.get_value_string())
-    shared = [key for key, found in values.items() if len(found) == 1]
-    if len(shared) < len(values):
-        with open_dict(config):
-            config.hydra.overrides.hydra.append(f"hydra.job.config.override_dirname.exclude_keys=[{','.join(shared)}]")
+    values = [
+        {override.key_or_group: override.get_value_string() for override in parser.parse_overrides(overrides)}
+        for overrides in jobs
+    ]
+    unnamed = {key for job in values for key in job} - set(telling_keys(values))
+    with open_dict(config):
+        config.hydra.overrides.hydra.append(f"hydra.job.config.override_dirname.exclude_keys=[{','.join(sorted(unnamed))}]")
+
+
+def telling_keys(jobs: list[dict[str, str]]) -> list[str]:
+    """The keys whose values tell every job from the others and from no name at all: those that are needed, first ones first.
+
+    Keys that all jobs share come last: they name a job that has no others.
+    """
+    keys = dict.fromkeys(key for job in jobs for key in job)
+    chosen: list[str] = []
+    for key in sorted(keys, key=lambda key: len({job.get(key) for job in jobs}) == 1):
+        if len(names(jobs, [*chosen, key])) > len(names(jobs, chosen)):
+            chosen.append(key)
+    return chosen
+
+
+def names(jobs: list[dict[str, str]], keys: list[str]) -> set[tuple[tuple[str, str], ...]]:
+    """The different names that the keys give to jobs, and the empty one."""
+    return {(), *(tuple((key, job[key]) for key in keys if key in job) for job in jobs)}
 
 
 def share_cores(config: DictConfig) -> None:

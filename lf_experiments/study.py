@@ -4,7 +4,9 @@
 2. compare     neurons -> similarity map, LRDS, SADS   (sec. 3.1 and 3.2, eq. 6-9)
 3. probe       neurons -> key linguistic regions       (sec. 3.3, eq. 10-14)
 4. deactivate  regions -> perplexity without them      (sec. 4.3)
-5. report      tables -> figures, report, tracking
+5. cloze       stories -> the likelier ending          (sec. 4.1 and 4.5, app. B)
+6. generate    regions -> what is written without them (app. A)
+7. report      tables -> figures, report, tracking
 
 Each stage can be left out, and is skipped when its files are there with the same inputs.
 """
@@ -12,6 +14,7 @@ Each stage can be left out, and is skipped when its files are there with the sam
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,9 +25,13 @@ from torch import Tensor
 
 from lf_experiments.config import Config, InputError, Stage
 from lf_experiments.corpora.parallel import ParallelSentences, drawn_sentences
+from lf_experiments.corpora.stories import Story, stories
 from lf_experiments.corpora.text import documents
 from lf_experiments.evaluations.deactivation import NOTHING, RANDOM, Deactivation, baseline, perplexity_table
+from lf_experiments.evaluations.generation import generation_table
 from lf_experiments.evaluations.perplexity import text_windows
+from lf_experiments.evaluations.story_cloze import cloze_table
+from lf_experiments.hub import remove_snapshot
 from lf_experiments.measures.regions import probe, random_region, region_of
 from lf_experiments.measures.similarity import compare
 from lf_experiments.models.checkpoints import (
@@ -36,8 +43,8 @@ from lf_experiments.models.checkpoints import (
     warn_of_known_faults,
     weight_fingerprint,
 )
-from lf_experiments.models.hub import remove_snapshot
-from lf_experiments.models.load import Reader, load_reader, tokenizer_folder
+from lf_experiments.models.load import Reader, tokenizer_folder
+from lf_experiments.models.team import Team, assembled
 from lf_experiments.neurons.capture import capture
 from lf_experiments.neurons.kept_capture import Captured, evict, kept_captures
 from lf_experiments.results.figures import save_figures
@@ -57,7 +64,15 @@ class Study:
         self.run = run
 
     def go(self) -> None:
-        """Run the configured stages in their order. Sentences and text are read first: they may not be usable."""
+        """Run the configured stages in their order, and let the other processes go."""
+        try:
+            self.run_stages()
+        finally:
+            if isinstance(self.__dict__.get("reader"), Team):
+                self.reader.end()
+
+    def run_stages(self) -> None:
+        """Run the configured stages. Sentences and text are read first: they may not be usable."""
         warn_of_known_faults(self.config.model, self.config.checkpoint)
         self.run.note(data=self.data_facts())
         self.run.note(model=self.model_facts())
@@ -82,12 +97,20 @@ class Study:
     def inputs(self, stage: Stage) -> dict[str, Any]:
         """Everything the results of a stage depend on."""
         inputs: dict[str, Any] = dict(self.capture_inputs)
-        if stage in (Stage.probe, Stage.deactivate):
+        if stage not in (Stage.capture, Stage.compare):
             inputs["threshold"] = self.config.probe.threshold
-        if stage is Stage.deactivate:
-            text = self.config.text
-            inputs["text"] = [self.documents, text.windows.name, text.window, self.config.model.context]
+        if stage in (Stage.deactivate, Stage.cloze):
             inputs["control"] = [self.config.control.draws, self.config.seed]
+            inputs["context"] = self.config.model.context
+        if stage is Stage.deactivate:
+            inputs["text"] = [self.documents, self.config.text.windows.name, self.config.text.window]
+        if stage is Stage.cloze:
+            inputs["stories"] = [
+                self.config.cloze.regions,
+                {code: list(map(asdict, told)) for code, told in self.stories.items()},
+            ]
+        if stage is Stage.generate:
+            inputs["prompts"] = [self.prompts, self.config.generation.tokens]
         if stage is Stage.report:
             inputs = {"stages": self.run.stages_done(), "tracking": self.run.record["config"]["tracking"]}
         return inputs
@@ -111,8 +134,22 @@ class Study:
     @cached_property
     def documents(self) -> dict[str, list[str]]:
         """The text whose perplexity is measured, by language; none where no perplexity is asked for."""
-        needed = Stage.deactivate in self.config.stages or self.run.has("deactivate")
-        return documents(self.config.text, self.config.languages) if needed else {}
+        return documents(self.config.text, self.config.languages) if self.concerns(Stage.deactivate) else {}
+
+    @cached_property
+    def stories(self) -> dict[str, list[Story]]:
+        """The stories to be ended, by the language of their beginning; none where they are not asked for."""
+        return stories(self.config.cloze, self.config.languages) if self.concerns(Stage.cloze) else {}
+
+    @property
+    def prompts(self) -> dict[str, list[str]]:
+        """The sentences to be continued, by language."""
+        languages = self.config.generation.languages or self.config.languages
+        return {language: self.sentences.texts[language][: self.config.generation.samples] for language in languages}
+
+    def concerns(self, stage: Stage) -> bool:
+        """Whether a stage is to be run, or has left results in this folder."""
+        return stage in self.config.stages or self.run.has(stage.name)
 
     # Who reads it -----------------------------------------------------------------------------------------------------
 
@@ -123,8 +160,8 @@ class Study:
 
     @cached_property
     def reader(self) -> Reader:
-        """The model, loaded when a stage needs it."""
-        return load_reader(self.folder, self.config.model)
+        """The model, loaded when a stage needs it, in as many processes as are to read with it."""
+        return assembled(self.folder, self.config.model, self.config.runtime.num_processes)
 
     @cached_property
     def reader_inputs(self) -> dict[str, Any]:
@@ -133,6 +170,7 @@ class Study:
             "weights": weight_fingerprint(self.folder),
             "tokenizer": tokenizer_fingerprint(tokenizer_folder(self.folder, self.config.model)),
             "dtype": self.config.model.dtype.name,
+            "quantization": self.config.model.quantization and self.config.model.quantization.name,
             "add_special_tokens": self.config.model.add_special_tokens,
         }
 
@@ -216,19 +254,33 @@ class Study:
 
     def deactivations(self) -> list[Deactivation]:
         """What is switched off: nothing, each key region, and as many random neurons as the largest region has."""
-        self.require(Stage.probe)
-        shape = len(self.reader.sites), self.reader.num_neurons_per_layer
-        key_neurons = self.run.read_table("key_neurons.parquet")
-        regions = {language: region_of(language, key_neurons, *shape) for language in self.config.languages}
+        regions = self.regions
         largest = max(int(region.sum()) for region in regions.values())
         return [
-            Deactivation(NOTHING, 0, torch.zeros(shape, dtype=torch.bool)),
+            self.nothing,
             *(Deactivation(language, 0, region) for language, region in regions.items()),
             *(
-                Deactivation(RANDOM, draw, random_region(*shape, largest, self.seed_of(draw)))
+                Deactivation(RANDOM, draw, random_region(*self.shape, largest, self.seed_of(draw)))
                 for draw in range(self.config.control.draws)
             ),
         ]
+
+    @property
+    def regions(self) -> dict[str, Tensor]:
+        """The key region of each language, (layers, neurons), bool."""
+        self.require(Stage.probe)
+        key_neurons = self.run.read_table("key_neurons.parquet")
+        return {language: region_of(language, key_neurons, *self.shape) for language in self.config.languages}
+
+    @property
+    def nothing(self) -> Deactivation:
+        """No neuron off."""
+        return Deactivation(NOTHING, 0, torch.zeros(self.shape, dtype=torch.bool))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Layers, and neurons of each."""
+        return len(self.reader.sites), self.reader.num_neurons_per_layer
 
     def seed_of(self, draw: int) -> int:
         """A seed per random control, unrelated between draws and between seeds of the run."""
@@ -240,7 +292,28 @@ class Study:
             names = [configured.name for configured in self.config.stages]
             raise InputError("stages", names, f"this run folder has no results of {stage.name}", f"add {stage.name}")
 
-    # 5. report --------------------------------------------------------------------------------------------------------
+    # 5. cloze ---------------------------------------------------------------------------------------------------------
+
+    def cloze(self) -> dict[str, dict[str, float]]:
+        """How often the right ending is the likelier one, with and without each region; leaves `cloze.csv`."""
+        deactivations = self.deactivations() if self.config.cloze.regions else [self.nothing]
+        cells = self.run.unfinished("cloze", self.inputs(Stage.cloze))
+        table = cloze_table(self.reader, deactivations, self.stories, self.config.runtime.batch_tokens, cells.kept, cells.keep)
+        self.run.write_table("cloze.csv", table)
+        whole = table[table["deactivated"] == NOTHING]
+        return {"cloze_accuracy": whole.set_index("language")["accuracy"].to_dict()}
+
+    # 6. generate ------------------------------------------------------------------------------------------------------
+
+    def generate(self) -> None:
+        """What the model writes after a sentence, with and without each region; leaves `generations.csv`."""
+        regions = {language: region for language, region in self.regions.items() if language in self.prompts}
+        deactivations = [self.nothing, *(Deactivation(language, 0, region) for language, region in regions.items())]
+        rows = self.run.unfinished("generate", self.inputs(Stage.generate))
+        table = generation_table(self.reader, deactivations, self.prompts, self.config.generation.tokens, rows.kept, rows.keep)
+        self.run.write_table("generations.csv", table)
+
+    # 7. report --------------------------------------------------------------------------------------------------------
 
     def report(self) -> None:
         """Figures and report of everything the run folder holds, and its mirror in the tracking service."""
@@ -268,7 +341,7 @@ class Study:
             "sklr": sklr,
             "sklr_fraction": None if sklr is None else sklr / num_neurons,
             "perplexity": self.run.scalar("deactivate", "perplexity") or {},
-            "cloze_accuracy": {},
+            "cloze_accuracy": self.run.scalar("cloze", "cloze_accuracy") or {},
         }
         write_json(self.run.path / "metrics.json", metrics)
 
@@ -284,8 +357,10 @@ class Study:
 
     def data_facts(self) -> dict[str, Any]:
         """Which sentences and which text were read."""
-        dataset, text = self.config.dataset, self.config.text
+        dataset, text, cloze = self.config.dataset, self.config.text, self.config.cloze
+        told = {language: list(map(asdict, found)) for language, found in self.stories.items()}
         return {
             "dataset": {"name": dataset.name, "fingerprint": fingerprint(self.samples), "licence": dataset.licence},
             "text": {"name": text.name, "fingerprint": fingerprint(self.documents), "licence": text.licence},
+            "cloze": {"name": cloze.name, "fingerprint": fingerprint(told), "licence": cloze.licence},
         }

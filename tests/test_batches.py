@@ -55,6 +55,12 @@ def test_equal_lengths_keep_their_order():
     assert rows_by_budget([2, 2, 2, 2, 2], 4) == [[0, 1], [2, 3], [4]]
 
 
+def test_no_group_has_more_rows_than_allowed() -> None:
+    assert rows_by_budget([2, 2, 2, 2, 2], 100, batch_rows=2) == [[0, 1], [2, 3], [4]]
+    assert rows_by_budget([2, 9, 2], 10, batch_rows=2) == [[1], [0, 2]]
+    assert rows_by_budget([2, 2], 100, batch_rows=1) == [[0], [1]]
+
+
 def test_nothing_to_read_gives_no_group():
     assert rows_by_budget([], 10) == []
 

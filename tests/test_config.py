@@ -73,13 +73,8 @@ def test_the_default_is_the_grown_model_at_its_last_step_in_the_nine_languages()
     config = read()
     assert (config.model.name, config.checkpoint.step, config.seed) == ("bloom-nano", None, 0)
     assert (config.dataset.sentences, config.probe.threshold, config.control.draws) == (100, 2.0, 1)
-    assert sorted(config.languages) == sorted(LANGUAGES)
+    assert sorted(config.languages) == sorted(list(LANGUAGES)[:9])
     assert config.stages == list(Stage)
-
-
-def test_every_published_step_of_a_model_is_an_option() -> None:
-    for step in {step for steps in published_steps().values() for step in steps}:
-        assert (CONF / "checkpoint" / f"step{step}.yaml").read_text() == f"step: {step}\n"
 
 
 def test_a_model_of_the_hub_says_where_each_of_its_steps_is() -> None:
@@ -177,7 +172,7 @@ def test_a_value_of_the_wrong_type_is_refused() -> None:
         (["control.draws=-1"], "control.draws=-1: at least 0"),
         (["runtime.batch_tokens=0"], "runtime.batch_tokens=0: at least 1"),
         (["text.window=1"], "text.window=1: at least 2"),
-        (["stages=[probe,capture]"], "stages=.*in order.*capture, compare, probe, deactivate, report"),
+        (["stages=[probe,capture]"], "stages=.*in order.*capture, compare, probe, deactivate, cloze, generate, report"),
         (["stages=[]"], "stages=.*once each and in order"),
         (["dataset=files", "dataset.root=null"], r"dataset.root=null.*give dataset.root=FOLDER"),
         (["text=files", "text.root=null"], r"text.root=null.*give text.root=FOLDER"),

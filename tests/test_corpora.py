@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lf_experiments.config import DatasetConfig, InputError, Source, TextConfig
+from lf_experiments.config import DatasetConfig, InputError, SentenceSource, TextConfig, TextSource
 from lf_experiments.corpora.parallel import drawn_sentences
 from lf_experiments.corpora.text import documents
 
@@ -12,11 +12,11 @@ NTREX = Path(__file__).parents[2] / "shared" / "data" / "ntrex"
 
 
 def dataset(root: Path, sentences: int = 4) -> DatasetConfig:
-    return DatasetConfig(name="test", source=Source.files, root=str(root), sentences=sentences)
+    return DatasetConfig(name="test", source=SentenceSource.files, root=str(root), sentences=sentences)
 
 
 def text(root: Path) -> TextConfig:
-    return TextConfig(name="test", source=Source.files, root=str(root))
+    return TextConfig(name="test", source=TextSource.files, root=str(root))
 
 
 @pytest.fixture
@@ -87,11 +87,11 @@ def test_a_file_that_is_not_utf8(corpus: Path) -> None:
 
 
 def test_a_language_the_miniature_world_does_not_speak() -> None:
-    miniature = DatasetConfig(name="miniature", source=Source.miniature)
+    miniature = DatasetConfig(name="miniature", source=SentenceSource.miniature)
     with pytest.raises(InputError, match="(?s)dataset=miniature has no de, sw.*en, zh.*dataset=files"):
         drawn_sentences(miniature, ["en", "de", "sw"], 0)
     with pytest.raises(InputError, match="text=miniature has no de"):
-        documents(TextConfig(name="miniature", source=Source.miniature), ["en", "de"])
+        documents(TextConfig(name="miniature", source=TextSource.miniature), ["en", "de"])
 
 
 def test_blank_lines_separate_documents(tmp_path: Path) -> None:

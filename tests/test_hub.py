@@ -23,6 +23,7 @@ from lf_experiments.config import CheckpointConfig, Config, Dtype, HubModel, Inp
 from lf_experiments.models.checkpoints import (
     checkpoint_folder,
     hub_commit,
+    hub_revision,
     training_step,
     training_tokens,
     weight_fingerprint,
@@ -211,6 +212,22 @@ def test_a_repository_of_its_own_for_the_tokenizer(cache: Path) -> None:
 def test_steps_may_be_in_the_repository_of_the_final_weights() -> None:
     model = replace(MODEL, hub=replace(HUB, repository="org/tiny-intermediate", checkpoint_repository=None))
     assert checkpoint_folder(at(20, model)).name == commit_of("org/tiny-intermediate", "global_step20")
+
+
+@pytest.mark.parametrize(("step", "billions"), [(0, 0), (1, 1), (250, 1), (251, 2), (1_000_000, 4000)])
+def test_a_revision_may_say_its_tokens_in_billions_rounded_up(step: int, billions: int) -> None:
+    hub = replace(HUB, checkpoint_revision="step{step}-tokens{billion_tokens}B", tokens_per_step=4_000_000)
+    assert hub_revision(hub, step) == ("org/tiny-intermediate", f"step{step}-tokens{billions}B")
+
+
+def test_a_step_may_have_a_revision_of_its_own() -> None:
+    hub = replace(HUB, revisions={30: "global_step20", 35: "main"}, checkpoint_repository=None)
+    assert [hub_revision(hub, step) for step in (10, 30, 35, None)] == [
+        ("org/tiny", revision) for revision in ("global_step10", "global_step20", "main", "main")
+    ]
+    model = replace(MODEL, hub=replace(HUB, revisions={35: "global_step20"}))
+    assert model.published_steps == [*STEPS, 35, *FAULTY.values()]
+    assert checkpoint_folder(at(35, model)).name == commit_of("org/tiny-intermediate", "global_step20")
 
 
 def test_the_commit_is_that_of_the_revision() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from lf_experiments.neurons import kept_capture
 from lf_experiments.neurons.kept_capture import Captured, evict, kept_captures
 
 TEXTS = {"en": ["one", "three"], "fr": ["un"], "hi": ["ek", "do", "teen"]}
@@ -128,7 +129,21 @@ def test_the_captures_not_used_for_longest_go_first(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
-def test_a_capture_that_another_process_removes_while_it_is_read_is_made_again(
+def test_a_capture_that_another_process_removes_is_read_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept_captures(tmp_path / "captures", {"en": TEXTS["en"]}, made)
+    opened = kept_capture.opened_capture
+
+    def then_removed(path: Path):
+        file = opened(path)
+        evict(tmp_path, 0)
+        return file
+
+    monkeypatch.setattr(kept_capture, "opened_capture", then_removed)
+    found = kept_captures(tmp_path / "captures", {"en": TEXTS["en"]}, lambda _: pytest.fail("made again"))
+    assert same(found, {"en": TEXTS["en"]})
+
+
+def test_a_capture_that_another_process_removes_while_it_is_checked_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept_captures(tmp_path / "captures", {"en": TEXTS["en"]}, made)

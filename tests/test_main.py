@@ -149,7 +149,7 @@ def test_a_second_run_in_the_same_folder_does_no_stage_again(run: Callable[..., 
 def test_another_threshold_reuses_the_capture_without_the_model(
     run: Callable[..., Path], finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lf_experiments.study.load_reader", lambda *_: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("lf_experiments.study.assembled", lambda *_: pytest.fail("the model was loaded"))
     other = run(tmp_path / "run", "probe.threshold=1.5", "stages=[capture,compare,probe]")
     np.testing.assert_array_equal(np.load(other / "similarity.npy"), np.load(finished / "similarity.npy"))
     assert len(pd.read_parquet(other / "key_neurons.parquet")) > len(pd.read_parquet(finished / "key_neurons.parquet"))
@@ -289,7 +289,7 @@ def typed(*arguments: str) -> subprocess.CompletedProcess[str]:
         ("dataset.sentence=3", "Could not override 'dataset.sentence'"),
         ("+dataset.sentence=3", "error: dataset.sentence=3: Key 'sentence' not in 'DatasetConfig'"),
         ("checkpoint=step7", "Could not find 'checkpoint/step7'"),
-        ("dataset=ntrex", "give dataset.root=FOLDER"),
+        ("dataset=files", "give dataset.root=FOLDER"),
         ("model=local", "give model=local model.path=FOLDER"),
         ("checkpoint=step", "error: checkpoint.step=???: this choice needs a value"),
         ("probe.threshold=3", "error: probe.threshold=3.0: no z-score over 9 languages"),
@@ -313,7 +313,7 @@ def test_the_traceback_comes_when_asked_for(tmp_path: Path, monkeypatch: pytest.
 def test_help_names_the_groups_and_three_commands() -> None:
     found = typed("--help")
     assert found.returncode == 0
-    for word in ("bloom-nano-l", "dataset: files, miniature, ntrex", "checkpoint: final", "text: files", "tracking: none"):
+    for word in ("bloom-nano-l", "dataset: bible, files, flores", "checkpoint: final", "text: files", "tracking: none"):
         assert word in found.stdout
     assert found.stdout.count("python -m lf_experiments") == 3
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from lf_experiments.config import InputError, Source, TextConfig, Windows
+from lf_experiments.config import InputError, TextConfig, TextSource, Windows
 from lf_experiments.evaluations import deactivation, perplexity
 from lf_experiments.evaluations.deactivation import NOTHING, Deactivation, baseline, perplexity_table
 from lf_experiments.evaluations.perplexity import Window, chunked_nll, full_nll, head_can_be_chunked, likelihood, text_windows
@@ -23,7 +23,12 @@ DOCUMENTS = [
 
 
 def settings(windows: Windows = Windows.joined, window: int | None = 16) -> TextConfig:
-    return TextConfig(name="test", source=Source.files, windows=windows, window=window)
+    return TextConfig(name="test", source=TextSource.files, windows=windows, window=window)
+
+
+def nothing(reader: Reader) -> torch.Tensor:
+    """The empty region."""
+    return torch.zeros(len(reader.sites), reader.num_neurons_per_layer, dtype=torch.bool)
 
 
 def loss_of_the_model(reader: Reader, ids: list[int]) -> float:
@@ -70,7 +75,7 @@ def test_bytes_add_up_over_the_windows(reader: Reader) -> None:
 @pytest.mark.parametrize("kind", list(Windows))
 def test_likelihood_is_the_models_own_loss(reader: Reader, kind: Windows, batch_tokens: int, chunked: bool) -> None:
     windows = text_windows(reader, DOCUMENTS, settings(kind, 24), "en")
-    found = likelihood(reader, windows, batch_tokens, chunked)
+    found = likelihood(reader, windows, batch_tokens, chunked, nothing(reader))
     expected = sum(loss_of_the_model(reader, window.ids) for window in windows)
     assert found.nll == pytest.approx(expected, rel=1e-5)
     assert found.tokens == sum(len(window.ids) - 1 for window in windows)
@@ -83,7 +88,7 @@ def test_a_model_that_knows_nothing_has_the_vocabulary_as_its_perplexity(reader:
     kept = embeddings.detach().clone()
     with torch.no_grad():
         embeddings.zero_()
-        found = likelihood(reader, [Window([1, 2, 3, 4], 9)], 64, chunked=True)
+        found = likelihood(reader, [Window([1, 2, 3, 4], 9)], 64, True, nothing(reader))
         embeddings.copy_(kept)
     assert found.perplexity == pytest.approx(reader.model.config.vocab_size, rel=1e-5)
 
@@ -99,7 +104,7 @@ def test_the_largest_logits_held_are_those_of_a_chunk(reader: Reader, monkeypatc
     vocabulary, rows = reader.model.config.vocab_size, []
     monkeypatch.setattr(perplexity, "CHUNK_LOGITS", 5 * vocabulary)
     handle = reader.model.get_output_embeddings().register_forward_hook(lambda _, __, logits: rows.append(len(logits)))
-    likelihood(reader, [Window(list(range(3, 20)), 1)], 4096, chunked=True)
+    likelihood(reader, [Window(list(range(3, 20)), 1)], 4096, True, nothing(reader))
     handle.remove()
     assert rows == [5, 5, 5, 1]
 
@@ -160,7 +165,7 @@ def test_the_table_holds_every_language_under_every_deactivation(reader: Reader)
         ("none", "en"), ("none", "zh"), ("zh", "en"), ("zh", "zh"),
     ]  # fmt: skip
     with deactivated(reader.sites, half):
-        expected = likelihood(reader, windows["en"], 4096, chunked=True)
+        expected = likelihood(reader, windows["en"], 4096, True, nothing(reader))
     assert table.loc[2, "nll"] == expected.nll
     assert table.loc[2, "increase_percent"] == pytest.approx(100 * (expected.perplexity / baseline(table)["en"] - 1))
     assert table.loc[2, "increase_percent"] != 0
@@ -186,3 +191,10 @@ def test_cells_that_are_there_are_not_evaluated_again(reader: Reader, monkeypatc
     assert len(evaluated) == 3
     whole = perplexity_table(reader, regions, windows, 4096, [], lambda _: None)
     pd.testing.assert_frame_equal(resumed, whole, check_exact=True)
+
+
+def test_the_window_is_the_context_unless_that_is_very_long(reader: Reader) -> None:
+    text = "The king reads. " * 3000
+    for context, size in ((40, 40), (8192, 8192), (131_072, 8192)):
+        wide = Reader(reader.model, reader.tokenizer, reader.sites, False, context)
+        assert {len(window.ids) for window in text_windows(wide, [text], settings(window=None), "en")} == {size}

@@ -16,11 +16,15 @@ from transformers import PreTrainedModel
 
 from lf_experiments.config import InputError, TextConfig, Windows
 from lf_experiments.models.batches import each_group, padded, rows_by_budget
-from lf_experiments.models.load import Reader
+from lf_experiments.models.load import Reader, Results, input_device
+from lf_experiments.neurons.deactivate import deactivated
 
 log = logging.getLogger(__name__)
 
 DOCUMENT_SEPARATOR = "\n\n"
+LONGEST_WINDOW = 8192
+"""Tokens of a window by default, for a model that reads more at once than a text may have."""
+
 CHUNK_LOGITS = 1 << 24
 """Logits held at once: 64 MiB in float32."""
 
@@ -57,15 +61,18 @@ class Likelihood:
 
 
 def text_windows(reader: Reader, documents: list[str], text: TextConfig, language: str) -> list[Window]:
-    """The windows of a text, each of `text.window` tokens or, by default, of the model's context.
+    """The windows of a text, each of `text.window` tokens or, by default, of the model's context, at most `LONGEST_WINDOW`.
 
     Joined documents are cut into equal windows and the rest is dropped, the paper's way; documents by themselves are cut
     where they are longer than a window. Raises `InputError` where nothing is long enough to be scored.
     """
-    size = text.window or reader.context
+    size = text.window or (reader.context and min(reader.context, LONGEST_WINDOW))
     if size is None:
         raise InputError("text.window", "null", "the model does not say how much it reads at once", "give text.window=TOKENS")
     if reader.context is not None and size > reader.context:
+        if not reader.reads_beyond_context:
+            problem = f"this model cannot read more than {reader.context} tokens at once"
+            raise InputError("text.window", size, problem, f"give text.window={reader.context} or less")
         log.warning("text.window=%d is more than the %d tokens the model reads at once", size, reader.context)
     if text.windows is Windows.joined:
         windows = cut(reader, DOCUMENT_SEPARATOR.join(documents), size)
@@ -100,19 +107,27 @@ def byte_positions(text: str) -> list[int]:
     return positions
 
 
+def likelihood(reader: Reader, windows: list[Window], batch_tokens: int, chunked: bool, off_LN: Tensor) -> Likelihood:
+    """The likelihood of a text with the neurons of `off_LN` off; `chunked` as `head_can_be_chunked` says."""
+    parts = reader.share(likelihoods, windows, batch_tokens, chunked, off_LN)
+    nll = math.fsum(nll for _, nll in parts)
+    tokens = sum(len(window.ids) - 1 for window in windows)
+    return Likelihood(nll, tokens, sum(window.bytes for window in windows))
+
+
 @torch.no_grad()
-def likelihood(reader: Reader, windows: list[Window], batch_tokens: int, chunked: bool) -> Likelihood:
-    """The likelihood of a text under the model as it is, deactivations included; `chunked` as `head_can_be_chunked` says."""
+def likelihoods(reader: Reader, windows: list[Window], batch_tokens: int, chunked: bool, off_LN: Tensor) -> Results:
+    """Yields, batch by batch, the position of a window and the summed negative log-likelihood of the batch it is in."""
     groups = rows_by_budget([len(window.ids) for window in windows], batch_tokens)
     negative_log_likelihood = chunked_nll if chunked else full_nll
 
     def score(rows: list[int]) -> float:
-        ids_BT, mask_BT = padded([windows[row].ids for row in rows], reader.model.device)
+        ids_BT, mask_BT = padded([windows[row].ids for row in rows], input_device(reader.model))
         return negative_log_likelihood(reader.model, ids_BT, mask_BT)
 
-    nll = math.fsum(part for _, part in each_group(groups, score))
-    tokens = sum(len(window.ids) - 1 for window in windows)
-    return Likelihood(nll, tokens, sum(window.bytes for window in windows))
+    with deactivated(reader.sites, off_LN):
+        for rows, nll in each_group(groups, score):
+            yield rows[0], nll
 
 
 def full_nll(model: PreTrainedModel, ids_BT: Tensor, mask_BT: Tensor) -> float:
@@ -144,7 +159,7 @@ def summed_cross_entropy(logits_PV: Tensor, target_P: Tensor) -> float:
 @torch.no_grad()
 def head_can_be_chunked(model: PreTrainedModel) -> bool:
     """Whether the head applied to the last hidden state gives the model's own logits; some models scale or cap them after."""
-    ids_1T = torch.arange(8, device=model.device)[None] % model.config.get_text_config().vocab_size
+    ids_1T = torch.arange(8, device=input_device(model))[None] % model.config.get_text_config().vocab_size
     expected = model(input_ids=ids_1T, use_cache=False).logits.float()
     hidden = model.base_model(input_ids=ids_1T, use_cache=False).last_hidden_state
     found = model.get_output_embeddings()(hidden).float().to(expected.device)

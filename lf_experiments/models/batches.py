@@ -21,14 +21,15 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 
-def rows_by_budget(lengths: list[int], batch_tokens: int) -> list[list[int]]:
+def rows_by_budget(lengths: list[int], batch_tokens: int, batch_rows: int | None = None) -> list[list[int]]:
     """The positions of the sequences in groups of similar length, longest first; each group padded has at most `batch_tokens`.
 
-    A sequence longer than the budget is a group of its own.
+    A sequence longer than the budget is a group of its own. No group has more than `batch_rows` sequences, where that is given.
     """
     groups: list[list[int]] = []
     for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
-        if groups and (len(groups[-1]) + 1) * lengths[groups[-1][0]] <= batch_tokens:
+        fits = groups and len(groups[-1]) != batch_rows and (len(groups[-1]) + 1) * lengths[groups[-1][0]] <= batch_tokens
+        if fits:
             groups[-1].append(row)
         else:
             groups.append([row])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import transformers
 
 from lf_experiments.config import CheckpointConfig, Config, HubModel, InputError, ModelConfig, Recipe
 from lf_experiments.corpora.miniature.world import world_files
-from lf_experiments.models.hub import snapshot
+from lf_experiments.hub import snapshot
 from lf_experiments.storage import files_fingerprint, fingerprint, made_once
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,17 @@ def hub_revision(hub: HubModel, step: int | None) -> tuple[str, str]:
     """The repository and the revision of a published step, or of the final weights where `step` is None."""
     if step is None:
         return hub.repository, hub.revision
-    return hub.checkpoint_repository or hub.repository, hub.checkpoint_revision.replace("{step}", str(step))
+    return hub.checkpoint_repository or hub.repository, step_revision(hub, step)
+
+
+def step_revision(hub: HubModel, step: int) -> str:
+    """The revision of a published step: the name it has of its own, or the one that the pattern of its model gives."""
+    if step in hub.revisions:
+        return hub.revisions[step]
+    name = hub.checkpoint_revision.replace("{step}", str(step))
+    if "{billion_tokens}" in name:
+        name = name.replace("{billion_tokens}", str(math.ceil(step * hub.tokens_per_step / 10**9)))
+    return name
 
 
 def hub_tokenizer(model: ModelConfig) -> Path:

@@ -16,36 +16,57 @@ from tqdm import tqdm
 from lf_experiments.config import InputError
 from lf_experiments.measures.equations import mean_activation
 from lf_experiments.models.batches import each_group, padded, rows_by_budget
-from lf_experiments.models.load import Reader
+from lf_experiments.models.load import Reader, Results, input_device
 
 log = logging.getLogger(__name__)
 
+BATCH_BYTES = 1 << 29
+"""What the activations of a batch may take: 512 MiB. A sentence of llama2-70b has 9 MB of them, whatever its length."""
 
-@torch.no_grad()
+
 def capture(reader: Reader, texts: list[str], batch_tokens: int) -> Tensor:
     """The mean activation of every neuron on every text, eq. (5): (L, S, N) in float32 on the host.
 
-    The rows are in the order of `texts`, whatever the batches. Raises `InputError` for a text without tokens and for
-    activations that are not finite.
+    The rows are in the order of `texts`, whatever the batches. Beside the result no more than a batch is held here, and in each
+    follower of a team its share. Raises `InputError` for a text without tokens and for activations that are not finite.
     """
     sequences = reader.token_ids(texts)
     refuse_empty(sequences, texts)
-    warn_of_long(sequences, reader.context)
+    warn_of_long(sequences, reader)
     h_LSN = torch.empty(len(reader.sites), len(texts), reader.num_neurons_per_layer)
-    groups = rows_by_budget([len(sequence) for sequence in sequences], batch_tokens)
+    with tqdm(total=len(texts), desc="capture", unit="sentence", mininterval=1.0) as progress:
+        for row, h_LN in reader.share(activations, list(zip(texts, sequences, strict=True)), batch_tokens):
+            h_LSN[:, row] = h_LN
+            progress.update()
+    return h_LSN
+
+
+@torch.no_grad()
+def activations(reader: Reader, sentences: list[tuple[str, list[int]]], batch_tokens: int) -> Results:
+    """Yields the position of each sentence and its mean activations, (L, N) in float32 on the host; reads in batches.
+
+    A sentence is its text and its token ids.
+    """
+    texts = [text for text, _ in sentences]
+    sequences = [sequence for _, sequence in sentences]
+    num_neurons = len(reader.sites) * reader.num_neurons_per_layer
+    groups = sentence_batches([len(sequence) for sequence in sequences], batch_tokens, num_neurons)
 
     def read(rows: list[int]) -> Tensor:
-        h_LBN = batch_activation(reader, *padded([sequences[row] for row in rows], reader.model.device))
+        h_LBN = batch_activation(reader, *padded([sequences[row] for row in rows], input_device(reader.model)))
         if len(rows) > 1 and not h_LBN.isfinite().all():  # perhaps at the padding alone
             return torch.cat([read([row]) for row in rows], dim=1)
         return h_LBN
 
-    with tqdm(total=len(texts), desc="capture", unit="sentence", mininterval=1.0) as progress:
-        for rows, h_LBN in each_group(groups, read):
-            refuse_infinite(h_LBN, [texts[row] for row in rows])
-            h_LSN[:, rows] = h_LBN
-            progress.update(len(rows))
-    return h_LSN
+    for rows, h_LBN in each_group(groups, read):
+        refuse_infinite(h_LBN, [texts[row] for row in rows])
+        for row, h_LN in zip(rows, h_LBN.unbind(dim=1), strict=True):
+            yield row, h_LN.clone()  # a row alone: what is sent takes no batch along
+
+
+def sentence_batches(lengths: list[int], batch_tokens: int, num_neurons: int) -> list[list[int]]:
+    """The positions of sentences of so many tokens in batches, none of whose activations take more than `BATCH_BYTES`."""
+    return rows_by_budget(lengths, batch_tokens, max(1, BATCH_BYTES // (4 * num_neurons)))
 
 
 def batch_activation(reader: Reader, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
@@ -88,10 +109,20 @@ def refuse_empty(sequences: list[list[int]], texts: list[str]) -> None:
             )
 
 
-def warn_of_long(sequences: list[list[int]], context: int | None) -> None:
-    long = sum(context is not None and len(sequence) > context for sequence in sequences)
+def warn_of_long(sequences: list[list[int]], reader: Reader) -> None:
+    """Say how many sentences the model was not trained to read whole. Raises `InputError` where it cannot."""
+    long = sum(reader.context is not None and len(sequence) > reader.context for sequence in sequences)
+    if long and not reader.reads_beyond_context:
+        raise InputError(
+            "dataset",
+            f"({long} of {len(sequences)} sentences)",
+            f"they are longer than the {reader.context} tokens that this model can read at once",
+            "choose shorter sentences, or another model",
+        )
     if long:
-        log.warning("%d of %d sentences are longer than the %d tokens the model reads at once", long, len(sequences), context)
+        log.warning(
+            "%d of %d sentences are longer than the %d tokens the model reads at once", long, len(sequences), reader.context
+        )
 
 
 def refuse_infinite(h_LBN: Tensor, texts: list[str]) -> None:

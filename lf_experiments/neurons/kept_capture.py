@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -37,23 +37,25 @@ def kept_captures(folder: Path, texts: dict[str, list[str]], make: Callable[[lis
     """The capture of the texts of every language, one after the other, from what is kept in `folder` and `make` for the rest.
 
     `folder` stands for a model and the way it reads. Languages that are not there, or whose file is damaged, are captured
-    together, once, and kept: processes that need the same wait for the first.
+    together, once, and kept: processes that need the same wait for the first. Beside the result no more than one language is
+    held in memory.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = {language: folder / f"{fingerprint(sentences)}.safetensors" for language, sentences in texts.items()}
     with locked(folder / ".lock"):
-        kept = {language: read_capture(path) for language, path in paths.items()}
-        missing = [language for language, capture in kept.items() if capture is None]
+        kept = {language: opened_capture(path) for language, path in paths.items()}
+        missing = [language for language, file in kept.items() if file is None]
         if missing:
             remove_half_written(folder)
             captured = make([text for language in missing for text in texts[language]])
-            parts = split(captured, [len(texts[language]) for language in missing])
-            for language, part in zip(missing, parts, strict=True):
+            sizes = [len(texts[language]) for language in missing]
+            for language, part in zip(missing, split(captured, sizes), strict=True):
                 write_capture(paths[language], part)
-                kept[language] = part
             if len(missing) == len(texts):
                 return captured
-    return joined(list(kept.values()))
+            del captured, part
+            kept |= {language: safe_open(paths[language], framework="pt") for language in missing}
+        return joined(list(kept.values()))
 
 
 def split(captured: Captured, sizes: list[int]) -> list[Captured]:
@@ -62,10 +64,17 @@ def split(captured: Captured, sizes: list[int]) -> list[Captured]:
     return [Captured(h_LSN, tokens_S, captured.num_parameters) for h_LSN, tokens_S in parts]
 
 
-def joined(parts: list[Captured]) -> Captured:
-    """Captures of the same model, one after the other."""
-    h_LSN = torch.cat([part.h_LSN for part in parts], dim=1)
-    return Captured(h_LSN, torch.cat([part.tokens_S for part in parts]), parts[0].num_parameters)
+def joined(files: list[safe_open]) -> Captured:
+    """Kept captures of the same model, one after the other."""
+    tokens_S = torch.cat([file.get_tensor("tokens_S") for file in files])
+    layers, _, neurons = files[0].get_slice("h_LSN").get_shape()
+    h_LSN = torch.empty(layers, len(tokens_S), neurons)
+    row = 0
+    for file in files:
+        part_LSN = file.get_tensor("h_LSN")
+        h_LSN[:, row : row + part_LSN.shape[1]] = part_LSN
+        row += part_LSN.shape[1]
+    return Captured(h_LSN, tokens_S, int(files[0].metadata()["num_parameters"]))
 
 
 def write_capture(path: Path, captured: Captured) -> None:
@@ -76,23 +85,23 @@ def write_capture(path: Path, captured: Captured) -> None:
         write_text(digest_path(path), file_digest(temporary).hex())
 
 
-def read_capture(path: Path) -> Captured | None:
-    """The capture kept at `path`, or None where there is none or where it is not what was written."""
+def opened_capture(path: Path) -> safe_open | None:
+    """The capture kept at `path`, open for reading; None where there is none or where it is not what was written.
+
+    Once open it can be read to the end, also where another process makes room meanwhile.
+    """
     try:
-        return checked_capture(path) if path.is_file() else None
-    except FileNotFoundError:  # another process has just made room
+        file = safe_open(path, framework="pt")
+        os.utime(path)
+        undamaged = digest_path(path).is_file() and file_digest(path).hex() == digest_path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
         return None
-
-
-def checked_capture(path: Path) -> Captured | None:
-    """The capture in a file, or None where its digest says that it is damaged."""
-    if not digest_path(path).is_file() or file_digest(path).hex() != digest_path(path).read_text(encoding="utf-8"):
+    except SafetensorError:
+        undamaged = False
+    if not undamaged:
         log.warning("The kept capture %s is damaged: capturing again", path)
         return None
-    os.utime(path)
-    with safe_open(path, framework="pt") as file:
-        parameters = int(file.metadata()["num_parameters"])
-        return Captured(file.get_tensor("h_LSN"), file.get_tensor("tokens_S").to(torch.int64), parameters)
+    return file
 
 
 def digest_path(path: Path) -> Path:

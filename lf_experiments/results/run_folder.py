@@ -29,6 +29,8 @@ STAGE_FILES: dict[str, tuple[str, ...]] = {
     "compare": ("similarity.npy", "layers.csv"),
     "probe": ("regions.csv", "key_neurons.parquet"),
     "deactivate": ("perplexity.csv",),
+    "cloze": ("cloze.csv",),
+    "generate": ("generations.csv",),
     "report": ("report.html",),
 }
 """What each stage leaves behind; a stage is done when these are there and were made from the same inputs."""

@@ -21,18 +21,30 @@ from huggingface_hub.errors import (
 
 from lf_experiments.config import InputError
 
+REFUSALS = (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError)
+
 
 def snapshot(repository: str, revision: str, patterns: tuple[str, ...]) -> Path:
-    """The local folder of a repository at a revision, with the files that match a pattern; named after the commit.
+    """The local folder of a model's repository at a revision, with the files that match a pattern; named after the commit.
 
     It may hold other files of the same commit, downloaded earlier. Raises `InputError` where the repository or the
     revision does not exist, is not open to this user, or is neither cached nor within reach.
     """
     try:
         return Path(snapshot_download(repository, revision=revision, allow_patterns=list(patterns)))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError) as error:
-        problem, remedy = explained(error, repository, revision)
+    except REFUSALS as error:
+        problem, remedy = explained(error, "model", repository, revision)
         raise InputError("model.hub", f"{repository}@{revision}", problem, remedy) from error
+
+
+def dataset_snapshot(group: str, repository: str, revision: str, patterns: tuple[str, ...]) -> Path:
+    """The same of a repository of data, for a group of the configuration, which can have a folder of its own instead."""
+    try:
+        return Path(snapshot_download(repository, repo_type="dataset", revision=revision, allow_patterns=list(patterns)))
+    except REFUSALS as error:
+        problem, remedy = explained(error, "dataset", repository, revision)
+        remedy += f"; or give {group}.root=FOLDER"
+        raise InputError(f"{group}.repository", f"{repository}@{revision}", problem, remedy) from error
 
 
 def remove_snapshot(folder: Path) -> None:
@@ -40,28 +52,29 @@ def remove_snapshot(folder: Path) -> None:
     scan_cache_dir(constants.HF_HUB_CACHE).delete_revisions(folder.name).execute()
 
 
-def explained(error: Exception, repository: str, revision: str) -> tuple[str, str]:
-    """What is wrong with a repository or a revision, and the remedy."""
+def explained(error: Exception, kind: str, repository: str, revision: str) -> tuple[str, str]:
+    """What is wrong with a repository or a revision, and the remedy; `kind` is model or dataset."""
     if isinstance(error, LocalEntryNotFoundError):
-        return unreachable(repository, revision)
+        return unreachable(kind, repository, revision)
     if isinstance(error, HFValidationError):
-        return "this is no name of a repository", "give model.hub.repository=ORGANISATION/NAME"
+        return "this is no name of a repository", "give it as ORGANISATION/NAME"
     if isinstance(error, GatedRepoError):
+        page = f"https://huggingface.co/{'datasets/' if kind == 'dataset' else ''}{repository}"
         return (
             "this repository is open only to those who have accepted its conditions",
-            f"accept them on https://huggingface.co/{repository}, then `hf auth login`",
+            f"accept them on {page}, then `hf auth login`",
         )
     if isinstance(error, RepositoryNotFoundError):
         return "the hub has no such repository, or it is private", "check its name; if it is private, `hf auth login`"
     if isinstance(error, RevisionNotFoundError):
-        revisions = ", ".join(published_revisions(repository))
+        revisions = ", ".join(published_revisions(kind, repository))
         return f"the repository has no such revision; it has {revisions}", "choose one of these"
     return f"the hub refuses it: {error}", "try again later; what was downloaded so far is kept"
 
 
-def unreachable(repository: str, revision: str) -> tuple[str, str]:
+def unreachable(kind: str, repository: str, revision: str) -> tuple[str, str]:
     """What is missing without the hub: the rest of a download, the revision, or the whole repository."""
-    cached = cached_revisions(repository)
+    cached = cached_revisions(kind, repository)
     if revision in cached:
         held = "the download of this revision is not complete"
     elif cached:
@@ -72,20 +85,20 @@ def unreachable(repository: str, revision: str) -> tuple[str, str]:
     return where, "run it once with a network and without HF_HUB_OFFLINE, or choose what is cached"
 
 
-def published_revisions(repository: str) -> list[str]:
-    """The branches and tags of a repository, as the hub lists them now."""
-    refs = HfApi().list_repo_refs(repository)
-    return in_order({ref.name for ref in [*refs.branches, *refs.tags]})
+def published_revisions(kind: str, repository: str) -> list[str]:
+    """The branches and tags of a repository, as the hub lists them now, and its conversions such as refs/convert/parquet."""
+    refs = HfApi().list_repo_refs(repository, repo_type=kind)
+    return in_order({*(ref.name for ref in [*refs.branches, *refs.tags]), *(ref.ref for ref in refs.converts)})
 
 
-def cached_revisions(repository: str) -> list[str]:
+def cached_revisions(kind: str, repository: str) -> list[str]:
     """The revisions of a repository that are in the hub cache: branches and tags, and commits that no name leads to."""
     try:
         cache = scan_cache_dir(constants.HF_HUB_CACHE)
     except CacheNotFound:
         return []
     commits = [
-        commit for repo in cache.repos if (repo.repo_type, repo.repo_id) == ("model", repository) for commit in repo.revisions
+        commit for repo in cache.repos if (repo.repo_type, repo.repo_id) == (kind, repository) for commit in repo.revisions
     ]
     return in_order({name for commit in commits for name in commit.refs or [commit.commit_hash]})
 

@@ -1,0 +1,139 @@
+"""The real thing on one accelerator: `python -m benchmarks.accelerator [--model bloom-7b1] [--sentences 900]`.
+
+A model of the shape of a real one, with random weights, so that nothing is downloaded. Measures the peak of the machine by a
+matrix product, then a capture and a perplexity pass in bfloat16 against it, and bfloat16 against float32. Without an
+accelerator it runs on the processor; choose a small model then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import yaml
+from tabulate import tabulate
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoModelForCausalLM
+
+from benchmarks.bloom_560m import SpelledIds
+from benchmarks.capture_cost import bare_forward, largest_difference
+from benchmarks.ratios import seconds_of, time_ratio
+from lf_experiments.__main__ import configuration_folder
+from lf_experiments.config import Shape
+from lf_experiments.evaluations.perplexity import Window, likelihood
+from lf_experiments.models.families import neuron_sites
+from lf_experiments.models.load import Reader
+from lf_experiments.models.shapes import shape_config
+from lf_experiments.neurons.capture import capture
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="bloom-7b1", help="a name in conf/model")
+    parser.add_argument("--sentences", type=int, default=900)
+    parser.add_argument("--windows", type=int, default=32, help="windows of 2048 tokens for the perplexity pass")
+    parser.add_argument("--batch-tokens", type=int, default=32_768)
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args()
+    print(f"{device_name()}, torch {torch.__version__}, the shape of {given.model} with random weights")
+    exact = random_reader(given.model)
+    texts, windows = sentences(exact, given.sentences), text_windows(exact, given.windows)
+    in_float32 = capture(exact, texts, given.batch_tokens)
+    exact.model.to(torch.bfloat16)
+    fast = exact
+    difference = largest_difference(in_float32, capture(fast, texts, given.batch_tokens))
+    peak = peak_flops()
+    nothing = torch.zeros(len(fast.sites), fast.num_neurons_per_layer, dtype=torch.bool)
+    rows = [
+        ["matrix product in bfloat16", *measured(matrix_product(), peak)],
+        ["capture", *measured(lambda: capture(fast, texts, given.batch_tokens), peak)],
+        ["bare forward pass", *measured(lambda: bare_forward(fast, texts, given.batch_tokens), peak)],
+        ["one perplexity pass", *measured(lambda: likelihood(fast, windows, given.batch_tokens, True, nothing), peak)],
+    ]
+    print(
+        tabulate(
+            rows, ["in bfloat16", "seconds", "PFLOP", "share of peak", "peak memory, GiB"], tablefmt="github", floatfmt=".3g"
+        )
+    )
+    overhead = time_ratio(
+        "capture / bare forward pass",
+        "at most 1.05",
+        lambda: (capture(fast, texts, given.batch_tokens), synchronize()),
+        lambda: (bare_forward(fast, texts, given.batch_tokens), synchronize()),
+        given.rounds,
+    )
+    print(f"{overhead.name}: min, median, max {', '.join(overhead.row[1:4])} (aim: {overhead.aim}); {overhead.detail}")
+    print(f"similarity in bfloat16 differs from float32 by at most {difference:.1e} (aim: 1e-3)")
+
+
+def random_reader(name: str) -> Reader:
+    """A model of the shape of `name` in float32, with the weights its initialisation gives."""
+    text = Path(configuration_folder(), "model", f"{name}.yaml").read_text(encoding="utf-8")
+    shape = Shape(**yaml.safe_load(text)["shape"])
+    torch.manual_seed(0)
+    with DEVICE:
+        model = AutoModelForCausalLM.from_config(shape_config(shape), dtype=torch.float32).eval()
+    return Reader(model, SpelledIds(), neuron_sites(model), add_special_tokens=False, context=2048)
+
+
+def sentences(reader: Reader, count: int) -> list[str]:
+    """Sentences of 12 to 70 tokens, spelled as ids."""
+    rng = random.Random(0)
+    vocabulary = reader.model.config.get_text_config().vocab_size
+    return [" ".join(str(rng.randrange(3, vocabulary)) for _ in range(rng.randint(12, 70))) for _ in range(count)]
+
+
+def text_windows(reader: Reader, count: int) -> list[Window]:
+    """Windows of 2048 random tokens."""
+    rng = random.Random(1)
+    vocabulary = reader.model.config.get_text_config().vocab_size
+    return [Window([rng.randrange(3, vocabulary) for _ in range(2048)], 8192) for _ in range(count)]
+
+
+def measured(action: Callable[[], object], peak: float) -> list[float]:
+    """Seconds, 10^15 floating-point operations, their share of the peak, and the peak memory on the device in GiB."""
+    with FlopCounterMode(display=False) as counter:
+        action()
+    if DEVICE.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    seconds = min(seconds_of(lambda: (action(), synchronize())) for _ in range(3))
+    memory = torch.cuda.max_memory_allocated() / 2**30 if DEVICE.type == "cuda" else float("nan")
+    operations = counter.get_total_flops()
+    return [seconds, operations / 1e15, operations / seconds / peak, memory]
+
+
+def matrix_product() -> Callable[[], Tensor]:
+    """A product of two square matrices, large enough to keep the device busy."""
+    size = 16_384 if DEVICE.type == "cuda" else 2048
+    matrix = torch.randn(size, size, device=DEVICE, dtype=torch.bfloat16)
+    return lambda: matrix @ matrix
+
+
+def peak_flops() -> float:
+    """Floating-point operations per second of the best of ten products."""
+    product = matrix_product()
+    product()
+    seconds = min(seconds_of(lambda: (product(), synchronize())) for _ in range(10))
+    return 2 * len(product()) ** 3 / seconds
+
+
+def synchronize() -> None:
+    """Wait for the device."""
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def device_name() -> str:
+    """What is measured on."""
+    return torch.cuda.get_device_name() if DEVICE.type == "cuda" else f"processor, {torch.get_num_threads()} threads"
+
+
+if __name__ == "__main__":
+    main()

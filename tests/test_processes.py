@@ -1,0 +1,79 @@
+"""Whole runs by several processes: the numbers of one process, one run folder, errors that end in time (slow)."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytestmark = pytest.mark.slow
+
+STUDY = [
+    "tracking=none", "stages=[capture,compare,probe,deactivate]", "dataset.sentences=10", "text.window=64", "cache.enabled=false",
+]  # fmt: skip
+LAUNCHERS = {
+    "accelerate": ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "-m", "lf_experiments"],
+    "torchrun": ["-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "lf_experiments"],
+    "processes": ["-m", "lf_experiments", "runtime.num_processes=2"],
+}
+
+
+def run(folder: Path, command: list[str], *arguments: str) -> subprocess.CompletedProcess:
+    """The command in a folder of its own; one that hangs fails."""
+    folder.mkdir(exist_ok=True)
+    environment = {**os.environ, "LF_EXPERIMENTS_CACHE": str(folder / "cache")}
+    whole = [sys.executable, *command, *STUDY, *arguments]
+    return subprocess.run(whole, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory, model_folders: dict[str, Path]) -> Path:
+    """The run of one process."""
+    folder = tmp_path_factory.mktemp("alone")
+    found = run(folder, ["-m", "lf_experiments"], "model=local", f"model.path={model_folders['llama']}", "hydra.run.dir=out")
+    assert found.returncode == 0, found.stderr
+    return folder / "out"
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_results_are_those_of_one_process(
+    alone: Path, launcher: str, model_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    model = ["model=local", f"model.path={model_folders['llama']}"]
+    found = run(tmp_path, LAUNCHERS[launcher], *model)
+    assert found.returncode == 0, found.stderr
+    (out,) = (tmp_path / "outputs").glob("*/*")  # one run folder
+    metrics, expected = (json.loads((folder / "metrics.json").read_text()) for folder in (out, alone))
+    for name in ("lrds", "sads"):
+        assert metrics[name] == pytest.approx(expected[name], abs=1e-6)
+    assert metrics["perplexity"] == pytest.approx(expected["perplexity"], rel=1e-6)
+    similarity, expected_similarity = (np.load(folder / "similarity.npy") for folder in (out, alone))
+    np.testing.assert_allclose(similarity, expected_similarity, rtol=0, atol=1e-6)
+    tables = [pd.read_csv(folder / "perplexity.csv")[["deactivated", "draw", "language", "tokens"]] for folder in (out, alone)]
+    pd.testing.assert_frame_equal(*tables)
+    assert found.stdout.count("LRDS") == 1
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_what_a_user_can_mend_ends_all_processes(launcher: str, tmp_path: Path) -> None:
+    found = run(tmp_path, LAUNCHERS[launcher], "model=local", f"model.path={tmp_path / 'nowhere'}")
+    assert found.returncode == 1
+    assert "there is no such folder" in found.stderr
+
+
+def test_help_needs_no_process_but_the_first(tmp_path: Path) -> None:
+    found = run(tmp_path, LAUNCHERS["accelerate"], "--help")
+    assert found.returncode == 0, found.stderr
+    assert "model=" in found.stdout
+
+
+def test_the_jobs_of_a_sweep_share_the_processes(model_folders: dict[str, Path], tmp_path: Path) -> None:
+    model = ["model=local", f"model.path={model_folders['llama']}"]
+    found = run(tmp_path, LAUNCHERS["accelerate"], *model, "--multirun", "seed=0,1", "probe.threshold=2.0")
+    assert found.returncode == 0, found.stderr
+    (sweep,) = (tmp_path / "multirun").iterdir()
+    assert list(pd.read_csv(sweep / "sweep.csv")["status"]) == ["done", "done"]
