@@ -24,10 +24,8 @@ lint: $(VENV)/.installed  ## Check format and style
 bench: $(VENV)/.installed  ## Measure what is claimed about speed and memory
 	$(BIN)/python -m benchmarks
 
-paper-in-miniature: $(VENV)/.installed  ## Training steps and model scales on the grown models, with one report of all
-	$(BIN)/python -m lf_experiments experiment=nano_training hydra.sweep.dir=multirun/nano_training
-	$(BIN)/python -m lf_experiments experiment=nano_scale hydra.sweep.dir=multirun/nano_scale
-	$(BIN)/python -m lf_experiments.results.sweep multirun/nano_training multirun/nano_scale --out multirun/paper-in-miniature
+paper-in-miniature: $(VENV)/.installed  ## Every figure and table of the paper on the grown models, with one report of all
+	$(BIN)/python -m lf_experiments experiment=paper_nano $(ARGS)
 
 clean:  ## Remove the environment; grown models and captures stay in the cache
 	rm -rf $(VENV)

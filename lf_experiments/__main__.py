@@ -54,7 +54,7 @@ def longhand(argument: str) -> str:
 
 
 def launched() -> None:
-    """One of several processes that `accelerate launch` or `torchrun` has started: the first runs the job, the others help it."""
+    """One of several processes that `accelerate launch` or `torchrun` has started: the first runs the job, the others help."""
     from lf_experiments.models.followers import dismiss_launched, follow_launched
 
     if os.environ["RANK"] != "0":

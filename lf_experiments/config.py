@@ -128,9 +128,9 @@ class Recipe:
     learning_rate: float = 3e-3
     warmup_steps: int = 50
     switch_probability: float = 0.6
-    """How often a training story goes on in another language after a sentence."""
-    cue_probability: float = 0.4
-    """How often a training story announces the language of its last sentence."""
+    """How often any other training story goes on in another language after a sentence."""
+    cue_probability: float = 0.5
+    """How often a training story keeps its language up to its ending, and announces the language of that."""
     steps: list[int] = field(default_factory=list)
     """The published training steps; the last one ends the growth."""
     seed: int = 0

@@ -29,9 +29,13 @@ SWEEP_NAME = "LF_EXPERIMENTS_SWEEP"
 def sweep_name(arguments: list[str]) -> str:
     """A folder name for a command: the same for the same command, so that it can be taken up again, and for no other.
 
-    How and where Hydra runs the jobs does not count.
+    How and where Hydra runs the jobs does not count, but what it sweeps.
     """
-    overrides = [argument for argument in arguments if not argument.startswith(("-", "hydra.", "hydra/"))]
+    overrides = [
+        argument
+        for argument in arguments
+        if argument.startswith("hydra.sweeper.") or not argument.startswith(("-", "hydra.", "hydra/"))
+    ]
     readable = re.sub(r"[^\w.,=+-]+", "_", "_".join(overrides).replace("experiment=", ""))[:60].strip("_") or "sweep"
     return f"{readable}-{fingerprint(overrides)[:8]}"
 
@@ -95,7 +99,7 @@ def refuse_second_launcher(config: DictConfig) -> None:
 
 
 def let_command_line_win(config: DictConfig) -> None:
-    """Take out of the experiment's grids what the command line sets; Hydra would run every pair of the two."""
+    """Take out of the experiment's grids what the command line sets; Hydra would run every pair of it and `++key=value`."""
     given = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
     with open_dict(config):
         for grid in grids_of(config):
@@ -117,7 +121,7 @@ def grids_of(config: DictConfig) -> list[dict[str, str]]:
 
 
 def jobs_of_grids(grids: list[dict[str, str]], given: list[Override], parser: OverridesParser) -> list[list[str]]:
-    """The overrides of the jobs of several grids: all combinations of the values of each with those given; in order, each once."""
+    """The overrides of the jobs of several grids, each job once: all combinations of the values of a grid and those given."""
     jobs = []
     for grid in grids:
         swept = parser.parse_overrides([f"{key}={values}" for key, values in grid.items()])

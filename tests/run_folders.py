@@ -13,6 +13,18 @@ from lf_experiments.storage import write_json
 LANGUAGES = ["en", "zh", "fr", "es", "pt", "ar", "vi", "hi", "id"]
 BEFORE = {"en": 13.94, "zh": 24.01, "fr": 9.62, "es": 10.84, "pt": 11.17, "ar": 14.45, "vi": 10.11, "hi": 11.14, "id": 20.55}
 OUTLIER = 1498.0
+WORDS = {"en": "light", "zh": "起初光", "fr": "lumière", "ar": "النور كان", "hi": "उजियाला हो", "vi": "ánh sáng"}
+"""A word of some languages, in their scripts."""
+STAGES = {
+    "capture": (12.25, 2 * 2**30),
+    "compare": (0.5, 2**30),
+    "probe": (0.75, 2**30),
+    "deactivate": (98.0, 3 * 2**30),
+    "cloze": (60.0, 3 * 2**30),
+    "generate": (30.0, 3 * 2**30),
+}
+"""Seconds and bytes of every stage."""
+FILES = {"cloze": "cloze.csv", "generate": "generations.csv"}
 
 
 def write_run_folder(folder: Path, languages: list[str], layers: int = 3, sentences: int = 4, width: int = 512) -> Path:
@@ -22,13 +34,17 @@ def write_run_folder(folder: Path, languages: list[str], layers: int = 3, senten
     samples = sample_table(languages, sentences)
     regions = region_table(languages, layers, width, random)
     perplexity = perplexity_table(languages, random)
+    cloze = cloze_table(languages, random)
     samples.to_csv(folder / "samples.csv", index=False)
     layer_table(layers).to_csv(folder / "layers.csv", index=False)
     regions.to_csv(folder / "regions.csv", index=False)
     perplexity.to_csv(folder / "perplexity.csv", index=False)
+    cloze.to_csv(folder / "cloze.csv", index=False)
+    generation_table(languages).to_csv(folder / "generations.csv", index=False)
     np.save(folder / "similarity.npy", similarity_map(languages, sentences, random))
     sklr = int(regions["key_neurons"].sum())
-    write_json(folder / "metrics.json", metrics(languages, layers, sentences, layers * width, sklr))
+    whole = cloze[cloze["deactivated"] == "none"].set_index("language")["accuracy"].to_dict()
+    write_json(folder / "metrics.json", metrics(languages, layers, sentences, layers * width, sklr, whole))
     write_json(folder / "run.json", record(languages))
     return folder
 
@@ -91,7 +107,39 @@ def increase_percent(deactivated: str, language: str, languages: list[str], rand
     return round(float(random.uniform(0.5, 20)), 3)
 
 
-def metrics(languages: list[str], layers: int, sentences: int, neurons: int, sklr: int) -> dict:
+def cloze_table(languages: list[str], random: np.random.Generator) -> pd.DataFrame:
+    """Nothing, each language and two random draws deactivated; 40 stories in each language."""
+    rows = []
+    for deactivated, draw in [("none", 0), *((language, 0) for language in languages), ("random", 0), ("random", 1)]:
+        for language in languages:
+            right = int(random.integers(26, 34)) - 6 * (deactivated == language)
+            rows.append((deactivated, draw, language, right / 40, np.sqrt(right / 40 * (1 - right / 40) / 39), 40))
+    return pd.DataFrame(rows, columns=["deactivated", "draw", "language", "accuracy", "stderr", "items"])
+
+
+def generation_table(languages: list[str], samples: int = 2) -> pd.DataFrame:
+    """Two sentences of each language go on; without its own region one breaks off in half a letter, or is mute."""
+    rows = []
+    for deactivated in ["none", *languages]:
+        for language in languages:
+            for number in range(samples):
+                text, script, repetition = generated(language, number, is_own=deactivated == language)
+                rows.append(
+                    (deactivated, language, f"{WORDS.get(language, 'Word')} {number} <script>?", text, script, repetition)
+                )
+    return pd.DataFrame(rows, columns=["deactivated", "language", "prompt", "text", "script_share", "repetition"])
+
+
+def generated(language: str, number: int, is_own: bool) -> tuple[str, float | None, float]:
+    """A text, the share of its letters that are of its script, and the share of it that repeats."""
+    if is_own and number == 1:
+        return "", None, 0.0
+    if is_own:
+        return "ab �� | ab <script>alert(1)</script>\nab ab", 0.25, 0.5
+    return f"{WORDS.get(language, 'word')}, {WORDS.get(language, 'word')} & {number}.", 1.0, 0.125
+
+
+def metrics(languages: list[str], layers: int, sentences: int, neurons: int, sklr: int, cloze: dict[str, float]) -> dict:
     return {
         "model": "bloom-nano",
         "checkpoint": "step3000",
@@ -106,12 +154,11 @@ def metrics(languages: list[str], layers: int, sentences: int, neurons: int, skl
         "sklr": sklr,
         "sklr_fraction": sklr / neurons,
         "perplexity": {language: BEFORE[language] for language in languages},
-        "cloze_accuracy": {},
+        "cloze_accuracy": cloze,
     }
 
 
 def record(languages: list[str]) -> dict:
-    stages = {"capture": (12.25, 2 * 2**30), "compare": (0.5, 2**30), "probe": (0.75, 2**30), "deactivate": (98.0, 3 * 2**30)}
     return {
         "schema_version": 1,
         "status": "done",
@@ -137,10 +184,11 @@ def record(languages: list[str]) -> dict:
         "data": {
             "dataset": {"name": "miniature", "fingerprint": "eeee5555ffff6666", "licence": "MIT"},
             "text": {"name": "miniature", "fingerprint": "1111aaaa2222bbbb", "licence": "CC BY 4.0"},
+            "cloze": {"name": "miniature", "fingerprint": "3333cccc4444dddd", "licence": "MIT"},
         },
         "stages": {
             name: {"inputs": "00ff", "scalars": {}, "seconds": seconds, "peak_memory_bytes": memory}
-            for name, (seconds, memory) in stages.items()
+            for name, (seconds, memory) in STAGES.items()
         },
         "warnings": ["the text of hi is <short>"],
     }
@@ -156,11 +204,12 @@ def write_job(
     overrides: tuple[str, ...] = (),
     languages: list[str] = LANGUAGES,
     cloze: bool = False,
+    generate: bool = False,
     **config: object,
 ) -> Path:
     """A finished job of a sweep, with numbers that follow its step and size as the paper's do; `step` None is the final one.
 
-    `config` changes entries of its configuration.
+    `cloze` and `generate` say whether it ran these stages; `config` changes entries of its configuration.
     """
     write_run_folder(folder, languages, layers, width=256)
     moment = 1500 if step is None else step
@@ -171,6 +220,11 @@ def write_job(
     regions.to_csv(folder / "regions.csv", index=False)
     sklr = int(regions["key_neurons"].sum())
     checkpoint = "final" if step is None else f"step{step}"
+    accuracies = {language: 0.5 + 0.2 * progress for language in languages} if cloze else {}
+    tell_stories(folder, accuracies)
+    without = [stage for stage, ran in (("cloze", cloze), ("generate", generate)) if not ran]
+    for stage in without:
+        (folder / FILES[stage]).unlink()
     edit(
         folder / "metrics.json",
         model=model,
@@ -182,7 +236,7 @@ def write_job(
         sklr=sklr,
         sklr_fraction=sklr / (layers * 256),
         perplexity={language: 2 + (BEFORE[language] - 2) * float(np.exp(-progress)) for language in languages},
-        cloze_accuracy={language: 0.5 + 0.2 * progress for language in languages} if cloze else {},
+        cloze_accuracy=accuracies,
     )
     record = read_json(folder / "run.json")
     edit(
@@ -196,8 +250,17 @@ def write_job(
             "weight_fingerprint": fingerprint or f"{model}-{checkpoint}",
             "training_tokens": None if step is None else 2048 * step,
         },
+        stages={stage: done for stage, done in record["stages"].items() if stage not in without},
     )
     return folder
+
+
+def tell_stories(folder: Path, accuracies: dict[str, float]) -> None:
+    """Give the whole model these accuracies in `cloze.csv`."""
+    table = pd.read_csv(folder / "cloze.csv")
+    whole = table["deactivated"] == "none"
+    accuracy = table["language"].map(accuracies).where(whole, table["accuracy"])
+    table.assign(accuracy=accuracy, stderr=np.sqrt(accuracy * (1 - accuracy) / 39)).to_csv(folder / "cloze.csv", index=False)
 
 
 def fail(folder: Path, error: str) -> None:

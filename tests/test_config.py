@@ -1,7 +1,6 @@
 """The configuration: every file composes, typos are refused three ways, and what cannot work together is said."""
 
 from functools import cache
-from itertools import product
 from pathlib import Path
 
 import pytest
@@ -101,37 +100,6 @@ def test_the_second_line_of_an_experiment_is_its_command(experiment: str) -> Non
     first, second, third, *_ = (CONF / "experiment" / f"{experiment}.yaml").read_text(encoding="utf-8").splitlines()
     assert (first, second) == ("# @package _global_", f"# python -m lf_experiments experiment={experiment}")
     assert third.startswith("# ")
-
-
-def jobs(experiment: str) -> list[list[str]]:
-    """The overrides of every job of an experiment that is a sweep."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        hydra = compose("config", [f"experiment={experiment}"], return_hydra_config=True).hydra
-    assert hydra.mode.name == "MULTIRUN"
-    choices = [[f"{key}={value}" for value in values.split(",")] for key, values in hydra.sweeper.params.items()]
-    return [list(job) for job in product(*choices)]
-
-
-@pytest.mark.parametrize("experiment", [experiment for experiment in EXPERIMENTS if experiment != "smoke"])
-def test_every_job_of_an_experiment_passes_the_checks(experiment: str) -> None:
-    configs = [read(f"experiment={experiment}", *job) for job in jobs(experiment)]
-    assert len({(config.model.name, config.checkpoint.step) for config in configs}) == len(configs) >= 3
-    assert all(config.stages[0] is Stage.capture and config.stages[-1] is Stage.report for config in configs)
-
-
-def test_a_figure_over_training_takes_every_step_that_is_not_known_to_be_bad() -> None:
-    for experiment in (
-        "figure4_training_dynamics",
-        "figure5_key_neuron_layers",
-        "figure6_key_neuron_languages",
-        "nano_training",
-    ):
-        configs = [read(f"experiment={experiment}", *job) for job in jobs(experiment)]
-        model = configs[0].model
-        known_bad = model.hub.known_bad if model.hub else {}
-        assert [config.checkpoint.step for config in configs] == [
-            step for step in model.published_steps if step not in known_bad
-        ]
 
 
 def test_a_typo_in_a_yaml_file_is_refused(tmp_path: Path) -> None:

@@ -17,12 +17,13 @@ from lf_experiments.languages import language_name
 from lf_experiments.results.figures import (
     EVOLUTION_FIGURES,
     FIGURES,
+    SWEEP_FIGURES,
     evolution,
     figure4_training_dynamics,
     figure5_key_neurons_by_layer_and_step,
     figure6_key_neurons_by_language_and_step,
     figure7_model_scale,
-    save_evolution_figures,
+    save_sweep_figures,
     saved_figures,
     stem,
     style,
@@ -33,7 +34,7 @@ from lf_experiments.results.tables import count_text
 OVER_TRAINING = EVOLUTION_FIGURES[:3]
 NANO_STEPS = (0, 30, 60, 100, 200, 400, 800, 1500)
 BLOOM_STEPS = (1000, 10_000, 100_000, 200_000, 300_000, 400_000, 500_000, 600_000)
-SIZES = {"bloom-560m": 559_214_592, "bloom-1b1": 1_065_314_304, "bloom-1b7": 1_722_408_960, "llama2-70b": 68_976_648_192}
+SIZES = {"bloom-560m": 559_214_592, "bloom-1b1": 1_065_314_304, "bloom-1b7": 1_722_408_960, "qwen-70b": 68_976_648_192}
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +61,7 @@ def scales(tmp_path) -> pd.DataFrame:
 
 
 def measures(axes: Axes) -> list[Line2D]:
-    return [line for line in axes.lines if line.get_gid() != evolution.DUPLICATES]
+    return [line for line in axes.lines if line.get_gid() not in (evolution.DUPLICATES, evolution.CHANCE)]
 
 
 def marks(axes: Axes) -> set[tuple[float, float]]:
@@ -70,6 +71,11 @@ def marks(axes: Axes) -> set[tuple[float, float]]:
         assert (ring.get_linestyle(), ring.get_markerfacecolor(), ring.get_markeredgecolor()) == ("None", "white", style.RED)
         assert ring.get_markersize() > 1.2 * measures(axes)[0].get_markersize()
     return {tuple(point) for ring in rings for point in ring.get_xydata().tolist()}
+
+
+def short_names(figure: Figure) -> list[str]:
+    """What the panels measure, without the words that say what it is."""
+    return [axes.get_ylabel().partition("\n")[0] for axes in figure.axes]
 
 
 def legend_texts(figure: Figure) -> list[str]:
@@ -87,18 +93,13 @@ def without_mark(table: pd.DataFrame) -> pd.DataFrame:
 @pytest.mark.parametrize("x", ["training_step", "training_tokens"])
 def test_the_dynamics_are_the_columns_of_the_table_with_a_gap_for_the_failed_run(table, x):
     figure = figure4_training_dynamics.draw(table, x)
-    names = {
-        "LRDS": "lrds",
-        "SKLR, share of neurons": "sklr_fraction",
-        "SADS": "sads",
-        "Story cloze accuracy": "cloze_accuracy_mean",
-    }
-    assert [axes.get_ylabel() for axes in figure.axes] == list(names)
+    names = {"LRDS": "lrds", "SKLR": "sklr_fraction", "SADS": "sads", "Story cloze": "cloze_accuracy_mean"}
+    assert short_names(figure) == list(names)
     points = table[table[x].notna()]
     for axes in figure.axes:
         (line,) = measures(axes)
         np.testing.assert_array_equal(line.get_xdata(), column(points, x))
-        np.testing.assert_array_equal(line.get_ydata(), column(points, names[axes.get_ylabel()]))
+        np.testing.assert_array_equal(line.get_ydata(), column(points, names[axes.get_ylabel().partition("\n")[0]]))
         assert list(np.isnan(line.get_ydata())) == list(points["status"] != "done")
     assert figure.axes[-1].get_xlabel() == evolution.AXES[x]
     assert ("failed" in set(points["status"])) is (x == "training_step")
@@ -122,11 +123,48 @@ def test_without_duplicates_nothing_is_marked_or_explained(table, module):
 def test_without_cloze_there_is_no_panel_for_it(tmp_path):
     for step in (0, 30):
         write_job(tmp_path / f"{step}", step)
-    assert [axes.get_ylabel() for axes in figure4_training_dynamics.draw(sweep_table([tmp_path])).axes] == [
-        "LRDS",
-        "SKLR, share of neurons",
-        "SADS",
-    ]
+    assert short_names(figure4_training_dynamics.draw(sweep_table([tmp_path]))) == ["LRDS", "SKLR", "SADS"]
+
+
+@pytest.mark.parametrize("module", [figure4_training_dynamics, figure7_model_scale], ids=stem)
+def test_the_band_of_the_story_cloze_is_the_mean_standard_error_of_the_languages(tmp_path, module):
+    for number, step in enumerate((0, 30) if module is figure4_training_dynamics else (None, None)):
+        write_job(
+            tmp_path / f"{number}", step, f"bloom-{number}" if step is None else "bloom", 10**6 * (1 + number), cloze=True
+        )
+    table = sweep_table([tmp_path])
+    figure = module.draw(table)
+    (axes,) = [axes for axes in figure.axes if axes.get_ylabel().startswith("Story cloze")]
+    (band,) = axes.collections
+    corners = band.get_paths()[0].vertices
+    for folder, run in table.iterrows():
+        told = pd.read_csv(folder / "cloze.csv").query("deactivated == 'none'")
+        error, accuracy = told["stderr"].mean(), told["accuracy"].mean()
+        assert 0 < error < 0.1
+        x = run["training_step"] if module is figure4_training_dynamics else run["num_parameters"]
+        at_run = corners[corners[:, 0] == float(x), 1]
+        assert (at_run.min(), at_run.max()) == (pytest.approx(accuracy - error), pytest.approx(accuracy + error))
+    assert not any(axes.collections for axes in figure.axes if not axes.get_ylabel().startswith("Story cloze"))
+
+
+def test_guessing_is_marked_where_endings_are_told_and_leaves_the_time_axis_alone(table):
+    figure = figure4_training_dynamics.draw(table)
+    figure.draw_without_rendering()
+    marked = [axes for axes in figure.axes if any(line.get_gid() == evolution.CHANCE for line in axes.lines)]
+    assert [axes.get_ylabel().partition("\n")[0] for axes in marked] == ["Story cloze"]
+    (chance,) = [line for line in marked[0].lines if line.get_gid() == evolution.CHANCE]
+    assert set(chance.get_ydata()) == {0.5}
+    assert len({axes.get_xlim() for axes in figure.axes}) == 1
+
+
+def test_a_single_story_has_no_band(tmp_path):
+    for step in (0, 30):
+        run = write_job(tmp_path / f"{step}", step, cloze=True)
+        pd.read_csv(run / "cloze.csv").assign(stderr=None).to_csv(run / "cloze.csv", index=False)
+    figure = figure4_training_dynamics.draw(sweep_table([tmp_path]))
+    (axes,) = [axes for axes in figure.axes if axes.get_ylabel().startswith("Story cloze")]
+    assert len(measures(axes)) == 1
+    assert not any(len(path.vertices) for band in axes.collections for path in band.get_paths())
 
 
 def test_several_models_are_lines_of_their_own(tmp_path):
@@ -211,7 +249,7 @@ def test_a_finished_run_without_regions_is_a_gap(table):
 
 def test_scales_are_the_columns_of_the_table_joined_by_family_and_named(scales):
     figure = figure7_model_scale.draw(scales)
-    assert [axes.get_ylabel() for axes in figure.axes] == ["LRDS", "SADS", "SKLR, share of neurons"]
+    assert short_names(figure) == ["LRDS", "SADS", "SKLR"]
     for axes, name in zip(figure.axes, ("lrds", "sads", "sklr_fraction"), strict=True):
         assert axes.get_xscale() == "log"
         for line in measures(axes):
@@ -222,7 +260,7 @@ def test_scales_are_the_columns_of_the_table_joined_by_family_and_named(scales):
         names = {text.get_text(): text.xy for text in axes.texts}
         assert names == {row["model"]: (row["num_parameters"], row[name]) for _, row in scales.iterrows()}
         assert {x for x, _ in marks(axes)} == {SIZES["bloom-1b1"], SIZES["bloom-1b7"]}
-    assert legend_texts(figure) == ["bloom", "llama2", "same weights as another model"]
+    assert legend_texts(figure) == ["bloom", "qwen", "same weights as another model"]
 
 
 @pytest.mark.usefixtures("scales")
@@ -235,7 +273,7 @@ def test_scales_are_those_of_final_weights_that_ended_well(tmp_path):
 
 @pytest.mark.usefixtures("scales")
 def test_names_of_models_cover_no_other_name_and_stay_inside(tmp_path):
-    write_job(tmp_path / "llama2-7b", None, "llama2-7b", 6_738_415_616)
+    write_job(tmp_path / "qwen-7b", None, "qwen-7b", 6_738_415_616)
     write_job(tmp_path / "bloom-7b1", None, "bloom-7b1", 7_069_016_064)
     figure = figure7_model_scale.draw(sweep_table([tmp_path]))
     figure.draw_without_rendering()
@@ -263,7 +301,7 @@ def test_only_what_makes_sense_is_drawn(tmp_path):
     write_job(tmp_path / "e", None, "bloom-twin")
     assert drawable(tmp_path) == [stem(module) for module in OVER_TRAINING]
     write_job(tmp_path / "f", None, "bloom-large", 10**9)
-    assert drawable(tmp_path) == [stem(module) for module in EVOLUTION_FIGURES]
+    assert drawable(tmp_path) == [stem(module) for module in (*OVER_TRAINING, figure7_model_scale)]
 
 
 def test_runs_that_measured_nothing_are_not_drawn(tmp_path):
@@ -280,19 +318,20 @@ def test_without_token_counts_there_is_nothing_over_tokens(table):
 
 def test_figures_are_saved_and_stale_ones_go(table, tmp_path):
     out = tmp_path / "out"
-    stems = save_evolution_figures(out, table, "training_step")
+    stems = save_sweep_figures(out, table, "training_step")
     assert stems == [stem(module) for module in OVER_TRAINING]
     assert {path.name for path in (out / "figures").iterdir()} == {
         f"{name}.{kind}" for name in stems for kind in ("png", "pdf")
     }
-    assert [stem(module) for module, _ in saved_figures(out, EVOLUTION_FIGURES)] == stems
+    assert [stem(module) for module, _ in saved_figures(out, SWEEP_FIGURES)] == stems
     assert saved_figures(out) == []
-    assert save_evolution_figures(out, table[:1], "training_step") == []
+    assert save_sweep_figures(out, table[:1], "training_step") == []
     assert list((out / "figures").iterdir()) == []
 
 
-def test_no_name_is_used_twice():
-    assert len({stem(module) for module in (*FIGURES, *EVOLUTION_FIGURES)}) == len(FIGURES) + len(EVOLUTION_FIGURES)
+@pytest.mark.parametrize("modules", [FIGURES, SWEEP_FIGURES], ids=["run", "sweep"])
+def test_no_name_is_used_twice(modules):
+    assert len(set(map(stem, modules))) == len(modules)
 
 
 @pytest.mark.parametrize("module", OVER_TRAINING, ids=stem)

@@ -15,15 +15,19 @@ from lf_experiments.languages import language_name
 from lf_experiments.results import figures
 from lf_experiments.results.figures import (
     FIGURES,
+    cloze_deactivation,
     figure2_similarity_map,
     figure3_layer_scores,
     figure5_key_neurons_by_layer,
     figure6_key_neurons_by_language,
+    letters,
     save_figures,
     stem,
     style,
     table1_deactivation,
+    table2_generations,
 )
+from lf_experiments.results.figures.letters import drawable, is_right_to_left
 from lf_experiments.results.tables import increase_text, perplexity_text, share_text
 from lf_experiments.storage import write_json
 
@@ -63,7 +67,8 @@ def test_every_figure_is_written_in_both_formats_and_nothing_else_is_left(folder
 
     assert stems == [stem(module) for module in FIGURES]
     expected = {f"{name}.{suffix}" for name in stems for suffix in ("png", "pdf")}
-    assert files(folder) == expected | {"table1_deactivation.csv", "table1_deactivation.md"}
+    tables = {f"{name}.{suffix}" for name in ("table1_deactivation", "table2_generations") for suffix in ("csv", "md")}
+    assert files(folder) == expected | tables
     for name in stems:
         assert (folder / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert (folder / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
@@ -73,6 +78,8 @@ def test_only_figures_whose_files_exist_are_drawn_and_stale_ones_go(folder):
     save_figures(folder)
     (folder / "perplexity.csv").unlink()
     (folder / "similarity.npy").unlink()
+    (folder / "cloze.csv").unlink()
+    (folder / "generations.csv").unlink()
 
     stems = save_figures(folder)
 
@@ -262,7 +269,7 @@ def test_the_wide_table_is_the_papers_table_1(folder):
 
 
 def test_the_saved_table_reads_back(folder):
-    table1_deactivation.save_table(folder)
+    save_figures(folder)
     read = pd.read_csv(folder / "figures" / "table1_deactivation.csv", index_col="Language")
     wide = table1_deactivation.wide_table(folder)
     assert list(read.columns) == list(wide.columns)
@@ -272,13 +279,170 @@ def test_the_saved_table_reads_back(folder):
     assert lines[4].split("|")[-2].strip() == "1,498%"
 
 
+def drawn_texts(figure: Figure) -> list[str]:
+    """Everything written into the table of generated text, cell by cell, each line by itself."""
+    return [text.get_text() for text in figure.axes[0].texts]
+
+
+def test_the_text_table_has_every_text_of_the_first_languages(tmp_path):
+    folder = write_run_folder(tmp_path, ["en", "fr", "vi", "zh"])
+    table = pd.read_csv(folder / "generations.csv", keep_default_na=False)
+    found = drawn_texts(table2_generations.draw(folder))
+    assert found[:5] == ["Sentence", "Full model", "× English", "× French", "× Vietnamese"]
+    first = table[~table["language"].isin(["zh"]) & ~table["deactivated"].isin(["zh"])]
+    assert len(first) == 24
+    assert " ".join(found).count("script 100.0%, repeated 12.5%") == (first["script_share"] == "1.0").sum() == 18
+    assert found.count("(nothing)") == (first["text"] == "").sum() == 3
+    assert found.count("repeated 0.0%") == 3
+    for row in first[first["script_share"] == "1.0"].itertuples():
+        assert row.text in found
+    assert found.count("light 0 <script>?") == 1 and "Chinese" not in found
+
+
+def test_the_cell_of_a_language_without_its_own_region_is_tinted(folder):
+    axes = table2_generations.draw(folder).axes[0]
+    corners = [(patch.get_x(), patch.get_y()) for patch in axes.patches]
+    heads = {text.get_text(): text.get_position()[0] for text in axes.texts[:5]}
+    places = {text.get_text(): text.get_position() for text in axes.texts if text.get_text() == "(nothing)"}
+    assert len(corners) == 6
+    assert [x for x, _ in corners] == [heads[f"× {name}"] - 1 for name in NAMES for _ in range(2)]
+    assert places["(nothing)"][0] - 1 in {x for x, _ in corners}
+
+
+def test_long_texts_are_wrapped_and_cut_and_stay_in_their_cells(folder):
+    table = pd.read_csv(folder / "generations.csv", keep_default_na=False)
+    table["text"] = ["Word 12345 " * 60 if number % 2 else "x" * 400 for number in range(len(table))]
+    table.to_csv(folder / "generations.csv", index=False)
+    figure = table2_generations.draw(folder)
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    assert sum(text.get_text().endswith("…") for text in axes.texts) == len(table)
+    width = axes.transData.transform((37, 0))[0] - axes.transData.transform((0, 0))[0]
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert max(box.width for box in boxes) < width
+    for box in boxes:
+        assert figure.bbox.containsx(box.x0) and figure.bbox.containsx(box.x1)
+        assert figure.bbox.containsy(box.y0) and figure.bbox.containsy(box.y1)
+    columns = {}
+    for box in boxes:
+        columns.setdefault(round(box.x0), []).append(box)
+    for column in columns.values():
+        assert all(lower.y1 <= upper.y0 + 2 for upper, lower in pairwise(sorted(column, key=lambda box: -box.y0)))
+
+
+def test_text_that_runs_from_right_to_left_stands_at_the_right(tmp_path, monkeypatch):
+    monkeypatch.setattr(letters, "JOINS_LETTERS", True)
+    axes = table2_generations.draw(write_run_folder(tmp_path, ["ar", "en"])).axes[0]
+    sides = {text.get_text(): text.get_horizontalalignment() for text in axes.texts}
+    assert sides["النور كان, النور كان & 0."] == "right"
+    assert sides["light, light & 0."] == "left"
+
+
+def test_the_text_table_as_numbers_and_as_markdown_holds_every_text(folder):
+    save_figures(folder)
+    table = pd.read_csv(folder / "generations.csv", keep_default_na=False)
+    read = pd.read_csv(folder / "figures" / "table2_generations.csv", keep_default_na=False)
+    assert list(read.columns) == ["Language", "Sentence", "Full model", *(f"× {name}" for name in NAMES)]
+    assert list(read["Language"]) == [name for name in NAMES for _ in range(2)]
+    for code, column in zip(["none", *CODES], read.columns[2:], strict=True):
+        rows = table[table["deactivated"] == code]
+        assert list(read[column]) == list(rows["text"])
+        assert list(read["Sentence"]) == list(rows["prompt"])
+    lines = (folder / "figures" / "table2_generations.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 2 + len(read)
+    assert {line.count("|") for line in lines} == {len(read.columns) + 1}
+    assert "ab �� &#124; ab &lt;script&gt;alert(1)&lt;/script&gt;<br>ab ab<br>(script 25.0%, repeated 50.0%)" in lines[2]
+    assert "(nothing)<br>(repeated 0.0%)" in lines[3]
+
+
+def test_the_same_sentence_twice_has_two_rows(folder):
+    table = pd.read_csv(folder / "generations.csv", keep_default_na=False).assign(prompt="same")
+    table.to_csv(folder / "generations.csv", index=False)
+    assert len(table2_generations.wide_table(folder)) == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("lumière ế", "lumière ế"),
+        ("  two\n\tlines ", "two lines"),
+        ("在花 and 园", "[2\xa0letters] and [1\xa0letter]"),
+        ("बच्चा बगीचे", "[10\xa0letters]"),
+        ("a\ufffdb", "a\ufffdb"),
+        ("a\x00b", "a[1\xa0letter]b"),
+        ("a\u202eb\u200d", "ab"),
+        ("", ""),
+    ],
+)
+def test_what_the_font_lacks_is_counted(text, shown):
+    assert drawable(text) == shown
+
+
+def test_right_to_left_text_is_drawn_where_letters_are_joined_and_counted_elsewhere(monkeypatch):
+    monkeypatch.setattr(letters, "JOINS_LETTERS", True)
+    assert drawable("كان x") == "كان x"
+    monkeypatch.setattr(letters, "JOINS_LETTERS", False)
+    assert drawable("كان x") == "[3\xa0letters] x"
+
+
+@pytest.mark.parametrize(("text", "expected"), [("12, كان x", True), ("x كان", False), ("12", False), ("", False)])
+def test_the_first_letter_says_the_direction(text, expected):
+    assert is_right_to_left(text) is expected
+
+
+def test_no_glyph_is_missing_from_any_picture(tmp_path, recwarn):
+    folder = write_run_folder(tmp_path, ["zh", "hi", "ar"])
+    for module in FIGURES:
+        module.draw(folder).draw_without_rendering()
+    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
+
+
+def cloze_points(figure: Figure) -> dict[str, list[tuple[float, float]]]:
+    """The points of the story cloze by their name in the legend."""
+    lines = [line for line in figure.axes[0].lines if not line.get_label().startswith("_")]
+    return {line.get_label(): [tuple(point) for point in line.get_xydata().tolist()] for line in lines}
+
+
+def test_the_points_of_the_story_cloze_are_the_rows_of_the_table(folder):
+    table = pd.read_csv(folder / "cloze.csv")
+    figure = cloze_deactivation.draw(folder)
+    points = cloze_points(figure)
+    is_own = table["deactivated"] == table["language"]
+    is_whole, is_random = table["deactivated"] == "none", table["deactivated"] == "random"
+    kinds = {
+        "Full model (± standard error)": is_whole,
+        "Without its own key region": is_own,
+        "Without the key region of another language": ~is_own & ~is_whole & ~is_random,
+        "Without random neurons": is_random,
+    }
+    assert list(points) == list(kinds)
+    for name, rows in kinds.items():
+        assert [CODES[round(x)] for x, _ in points[name]] == list(table[rows]["language"])
+        assert [accuracy for _, accuracy in points[name]] == list(table[rows]["accuracy"])
+    assert tick_texts(figure.axes[0].xaxis) == NAMES
+    (bars,) = [bars for bars in figure.axes[0].collections if len(bars.get_segments()) == 3]
+    for segment, row in zip(bars.get_segments(), table[is_whole].itertuples(), strict=True):
+        assert segment[:, 1].tolist() == pytest.approx([row.accuracy - row.stderr, row.accuracy + row.stderr])
+
+
+def test_without_regions_the_story_cloze_is_of_the_full_model(folder):
+    table = pd.read_csv(folder / "cloze.csv")
+    table[table["deactivated"] == "none"].assign(stderr=None).to_csv(folder / "cloze.csv", index=False)
+    figure = cloze_deactivation.draw(folder)
+    figure.draw_without_rendering()
+    assert list(cloze_points(figure)) == ["Full model (± standard error)"]
+    assert [x for x, _ in cloze_points(figure)["Full model (± standard error)"]] == [0, 1, 2]
+
+
 def test_words_that_pandas_takes_for_missing_stay_words(folder):
-    for name in ("regions.csv", "perplexity.csv", "samples.csv"):
+    for name in ("regions.csv", "perplexity.csv", "samples.csv", "cloze.csv", "generations.csv"):
         table = pd.read_csv(folder / name).replace("zh", "nan")
         table.to_csv(folder / name, index=False)
     save_figures(folder)
     assert tick_texts(figure2_similarity_map.draw(folder).axes[0].xaxis) == ["English", "nan", "Arabic"]
     assert "× nan" in table1_deactivation.wide_table(folder).columns
+    assert tick_texts(cloze_deactivation.draw(folder).axes[0].xaxis) == ["English", "nan", "Arabic"]
+    assert "× nan" in table2_generations.wide_table(folder).columns
 
 
 def test_languages_keep_their_colour_and_twelve_are_told_apart():
@@ -294,7 +458,7 @@ def test_languages_keep_their_colour_and_twelve_are_told_apart():
 def test_labels_stay_apart_and_inside_the_picture(tmp_path, languages, layers, module):
     figure = module.draw(write_run_folder(tmp_path, languages, layers))
     figure.draw_without_rendering()
-    for axis in [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]:
+    for axis in [axis for axes in figure.axes if axes.axison for axis in (axes.xaxis, axes.yaxis)]:
         low, high = sorted(axis.get_view_interval())
         labels = [
             label for place, label in zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=True) if low <= place <= high

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "lf_experiments"
-GROUND = {"config", "languages", "storage"}
+GROUND = {"config", "hub", "languages", "storage"}
 FOLDERS = ["corpora", "models", "neurons", "measures", "evaluations"]
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -46,11 +46,16 @@ def test_only_the_entry_point_and_the_sweep_import_hydra() -> None:
     assert importers_of("hydra") == {"__main__.py", "multirun.py"}
 
 
+def test_the_plugin_of_hydra_imports_the_sweep_alone() -> None:
+    (path,) = (PACKAGE.parent / "hydra_plugins").rglob("*.py")
+    assert own_imports(path) == {"multirun"}
+
+
 def test_only_tracking_imports_wandb() -> None:
     assert importers_of("wandb") == {"results/tracking.py"}
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if path.parent.name == "results" or "figures" in path.parts])
+@pytest.mark.parametrize("path", [path for path in MODULES if "results" in path.relative_to(PACKAGE).parts])
 def test_results_import_only_the_ground_and_no_model(path: Path) -> None:
     assert {name.split(".")[0] for name in own_imports(path)} <= GROUND | {"results"}
     assert not {name.split(".")[0] for name in imported(path)} & {"torch", "transformers", "accelerate", "hydra"}
@@ -69,7 +74,15 @@ def test_the_ground_imports_nothing_above_it(name: str) -> None:
     assert own_imports(PACKAGE / f"{name}.py") <= GROUND
 
 
-def test_the_entry_point_loads_no_heavy_library_before_the_job() -> None:
-    code = "import sys, lf_experiments.__main__; print(sorted({'torch', 'transformers', 'pandas', 'wandb'} & set(sys.modules)))"
+@pytest.mark.parametrize("module", ["lf_experiments.__main__", "hydra_plugins.lf_experiments_sweeper"])
+def test_what_hydra_starts_with_loads_no_heavy_library(module: str) -> None:
+    code = f"import sys, {module}; print(sorted({{'torch', 'transformers', 'pandas', 'wandb'}} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_the_plan_stands_beside_the_study_and_only_the_entry_point_imports_it() -> None:
+    importers = {path.relative_to(PACKAGE) for path in MODULES if any(name.startswith("plan") for name in own_imports(path))}
+    assert {path for path in importers if path.parts[0] != "plan"} == {Path("__main__.py")}
+    for path in (PACKAGE / "plan").glob("*.py"):
+        assert not {"study", "__main__", "multirun"} & own_imports(path), path

@@ -2,11 +2,14 @@
 
 import itertools
 import re
+from collections import Counter
+from dataclasses import replace
 from itertools import islice
 
 import pytest
 
 from lf_experiments.corpora.miniature.documents import held_out_documents, training_documents
+from lf_experiments.corpora.miniature.stories import miniature_stories
 from lf_experiments.corpora.miniature.world import (
     MINIATURE_LANGUAGES,
     SPLITS,
@@ -129,11 +132,17 @@ def test_a_training_story_has_one_subject_and_may_change_its_language() -> None:
         assert len(subjects) == 1
 
 
-def test_a_cue_names_the_language_of_the_ending() -> None:
-    for story in islice(training_documents(seed=2, switch_probability=0.6, cue_probability=1.0), 50):
-        name, ending = re.search(r"The ending in (\w+): (.*)$", story).groups()
+def test_a_cue_follows_a_beginning_in_one_language_and_names_that_of_the_ending() -> None:
+    ending_languages = []
+    for story in islice(training_documents(seed=2, switch_probability=0.6, cue_probability=1.0), 300):
+        beginning, name, ending = re.search(r"(.*) The ending in (\w+): (.*)$", story).groups()
         code = next(code for code in MINIATURE_LANGUAGES if language_name(code) == name)
         assert ending in sentences_of("training")[code]
+        ending_languages.append(code)
+        if len(ending_languages) <= 50:
+            assert sum(any(text in beginning for text in sentences_of("training")[code]) for code in MINIATURE_LANGUAGES) == 1
+    assert set(ending_languages) == set(MINIATURE_LANGUAGES)
+    assert ending_languages.count("en") / 300 == pytest.approx(1 / 2 + 1 / 2 / 9, abs=0.1)
 
 
 def test_stories_are_equal_for_equal_seeds_and_differ_for_others() -> None:
@@ -153,3 +162,49 @@ def test_the_analysed_corpus_is_parallel() -> None:
 def test_an_unknown_split_is_named() -> None:
     with pytest.raises(ValueError, match="no split 'validation'.*analysis, text, training"):
         meanings("validation")
+
+
+def test_stories_have_four_sentences_of_one_subject_that_no_other_text_has() -> None:
+    told = miniature_stories(list(MINIATURE_LANGUAGES))
+    assert list(told) == list(MINIATURE_LANGUAGES)
+    subject_of = {sentence(meaning, code): meaning.subject for code in told for meaning in meanings("text")}
+    for language, stories in told.items():
+        elsewhere = sentences_of("training")[language] | sentences_of("analysis")[language]
+        for story in stories:
+            assert len(set(story.sentences)) == 4
+            assert not elsewhere & set(story.sentences)
+            about = {subject_of[text] for text in story.sentences}
+            assert [subject_of[ending] in about for ending in story.endings] == [story.right == 0, story.right == 1]
+            assert len(about) == 1
+
+
+def test_the_endings_of_stories_are_new_english_sentences() -> None:
+    elsewhere = sentences_of("training")["en"] | sentences_of("analysis")["en"]
+    for story in miniature_stories(["en"])["en"]:
+        assert not (elsewhere | set(story.sentences)) & set(story.endings)
+
+
+def test_stories_are_the_same_in_every_language_but_for_their_beginning() -> None:
+    told = miniature_stories(["fr", "zh"])
+    assert [replace(story, sentences=[]) for story in told["fr"]] == [replace(story, sentences=[]) for story in told["zh"]]
+    in_chinese = {sentence(meaning, "fr"): sentence(meaning, "zh") for meaning in meanings("text")}
+    for french, chinese in zip(told["fr"], told["zh"], strict=True):
+        assert [in_chinese[text] for text in french.sentences] == chinese.sentences
+    assert len({story.name for story in told["fr"]}) == len(told["fr"])
+
+
+def test_nothing_but_the_beginning_tells_the_right_ending() -> None:
+    stories = miniature_stories(["en"])["en"]
+    assert len(stories) >= 100
+    for even in range(0, len(stories) + 1, 2):  # also of the first few
+        right = Counter(story.endings[story.right] for story in stories[:even])
+        assert right == Counter(story.endings[1 - story.right] for story in stories[:even])
+        assert sum(story.right for story in stories[:even]) == even / 2
+    apart = [len(first) - len(second) for first, second in (story.endings for story in stories)]
+    assert sum(map(abs, apart)) / len(apart) < 4
+
+
+def test_every_subject_has_stories() -> None:
+    subjects = Counter(story.name.split(".")[0] for story in miniature_stories(["en"])["en"])
+    assert set(subjects) == set(table("subjects"))
+    assert len(set(subjects.values())) == 1

@@ -13,8 +13,12 @@ import pytest
 pytestmark = pytest.mark.slow
 
 STUDY = [
-    "tracking=none", "stages=[capture,compare,probe,deactivate]", "dataset.sentences=10", "text.window=64", "cache.enabled=false",
-]  # fmt: skip
+    "tracking=none",
+    "stages=[capture,compare,probe,deactivate]",
+    "dataset.sentences=10",
+    "text.window=64",
+    "cache.enabled=false",
+]
 LAUNCHERS = {
     "accelerate": ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "-m", "lf_experiments"],
     "torchrun": ["-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "lf_experiments"],
@@ -40,9 +44,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory, model_folders: dict[str, Pat
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_results_are_those_of_one_process(
-    alone: Path, launcher: str, model_folders: dict[str, Path], tmp_path: Path
-) -> None:
+def test_results_are_those_of_one_process(alone: Path, launcher: str, model_folders: dict[str, Path], tmp_path: Path) -> None:
     model = ["model=local", f"model.path={model_folders['llama']}"]
     found = run(tmp_path, LAUNCHERS[launcher], *model)
     assert found.returncode == 0, found.stderr

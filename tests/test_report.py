@@ -1,6 +1,7 @@
 """The report of a run or a sweep holds its numbers, shows corpus text as text, asks for nothing outside, and bears gaps."""
 
 import base64
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
@@ -11,10 +12,15 @@ import pandas as pd
 import pytest
 from run_folders import fail, write_job, write_run_folder
 
-from lf_experiments.results.figures import EVOLUTION_FIGURES, FIGURES, save_figures, stem, style
+from lf_experiments.results.figures import FIGURES, save_figures, saved_figures, stem, style
+from lf_experiments.results.figures import SWEEP_FIGURES as SWEEP
+from lf_experiments.results.paper.numbers import beside_paper_text
+from lf_experiments.results.paper.verdicts import verdicts_of_run, verdicts_of_sweep
 from lf_experiments.results.report import write_report, write_sweep_report
+from lf_experiments.results.report.page import visible
 from lf_experiments.results.sweep import sweep_table, write_sweep
-from lf_experiments.storage import write_json
+from lf_experiments.results.tables import increase_text
+from lf_experiments.storage import fingerprint, write_json
 
 CODES = ["en", "zh", "ar"]
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -40,7 +46,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if not {"style", "title"} & set(self.open):
+        if not {"style", "title", "script", "nav"} & set(self.open):
             self.words.append(data)
 
     def text(self) -> str:
@@ -74,32 +80,44 @@ def edit(path: Path, **entries: object) -> None:
 def test_it_says_what_was_measured_and_how(folder):
     text = page(folder).text()
     sklr = pd.read_csv(folder / "regions.csv")["key_neurons"].sum()
+    cloze = pd.read_csv(folder / "cloze.csv").query("deactivated == 'none'")["accuracy"].mean()
     for expected in (
         "bloom-nano training step 3,000 done",
+        "Model bloom-nano, 1,234,567 parameters, 3 layers, 1,536 neurons",
+        "Languages 3: English, Chinese, Arabic",
+        "Sentences per language 4, the same meanings in each",
+        "Sentences miniature, fingerprint eeee5555ffff6666, licence MIT",
+        "Text miniature, fingerprint 1111aaaa2222bbbb, licence CC BY 4.0",
+        "Stories miniature, fingerprint 3333cccc4444dddd, licence MIT",
+        "Seed 7",
+        "python 3.11.2, torch 2.13.0",
         "LRDS 0.2113",
         "SADS 0.0345",
         f"SKLR {sklr:,}",
         f"SKLR, share {100 * sklr / 1536:.1f}%",
-        "Languages 3 English, Chinese, Arabic",
-        "Sentences 4 per language",
-        "Neurons 1,536",
-        "Parameters 1,234,567",
-        "Seed 7",
-        "python 3.11.2, torch 2.13.0",
+        f"Perplexity {(13.94 + 24.01 + 14.45) / 3:.2f}",
+        f"Story cloze {100 * cloze:.1f}%",
         "Git commit 0123456789ab",
         "Weight fingerprint aaaa1111bbbb2222",
-        "miniature, fingerprint 1111aaaa2222bbbb, licence CC BY 4.0",
         "capture 12.2 s 2,048 MiB",
         "python -m lf_experiments model=bloom-nano checkpoint=step3000",
     ):
         assert expected in text
 
 
+def test_a_corpus_that_no_stage_was_about_is_left_out(folder):
+    data = json.loads((folder / "run.json").read_text(encoding="utf-8"))["data"]
+    assert "Stories miniature" in page(folder).text()
+    edit(folder / "run.json", data={**data, "cloze": {**data["cloze"], "fingerprint": fingerprint({})}})
+    text = page(folder).text()
+    assert "Stories miniature" not in text and "Text miniature" in text
+
+
 def test_tables_hold_every_number(folder):
     text = page(folder).text()
     perplexity = pd.read_csv(folder / "perplexity.csv")
     first = perplexity[perplexity["deactivated"] == "none"].iloc[0]
-    assert f"English 13.94 {first['bits_per_byte']:.3f} 2,000" in text
+    assert f"English 13.94 {first['bits_per_byte']:.3f} 2,000 4.50" in text
     assert "1,498%" in text
     regions = pd.read_csv(folder / "regions.csv").groupby("layer")["key_neurons"].sum()
     for layer, row in pd.read_csv(folder / "layers.csv").iterrows():
@@ -120,26 +138,54 @@ def test_figures_are_inside_with_their_captions(folder):
 def test_nothing_is_asked_from_outside(folder):
     save_figures(folder)
     report = page(folder)
-    html = (folder / "report.html").read_text(encoding="utf-8")
-    assert not {"script", "link", "iframe", "object", "form"} & {tag for tag, _ in report.tags}
-    for _, attributes in report.tags:
-        for name in ("src", "href", "srcset", "action"):
-            assert attributes.get(name, "data:").startswith("data:")
-    assert not re.search(r"url\(|@import|https?://", html)
+    assert_self_contained(folder / "report.html", report)
+    assert [link["href"] for link in report.all("a") if not link["href"].startswith("#")] == [
+        f"figures/{stem(module)}.pdf" for module in FIGURES
+    ]
+
+
+def assert_self_contained(path: Path, report: Page) -> None:
+    """Nothing is loaded, and nothing runs but the script of the page itself."""
+    html = path.read_text(encoding="utf-8")
+    assert not {"link", "iframe", "object", "form", "base"} & {tag for tag, _ in report.tags}
+    assert all(image["src"].startswith("data:image/png;base64,") for image in report.all("img"))
+    assert not re.search(r"url\(|@import|https?://|//[a-z]+\.", html)
+    assert report.all("script") == [{}]
+    (script,) = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    assert [meta["content"] for meta in report.all("meta") if "http-equiv" in meta] == [policy]
+    assert not [name for _, attributes in report.tags for name in attributes if name.startswith("on")]
+
+
+def test_every_section_can_be_reached(folder):
+    save_figures(folder)
+    report = page(folder)
+    targets = [link["href"].removeprefix("#") for link in report.all("a") if link["href"].startswith("#")]
+    assert targets == [heading["id"] for heading in report.all("h2")]
+    assert len(set(targets)) == len(targets) > 10
 
 
 def test_text_of_the_corpus_and_the_run_shows_as_text(folder):
-    edit(folder / "metrics.json", model="<b>model</b>")
-    edit(folder / "run.json", status="failed", error="<i>E</i>", command='python x="<s>"', config={"seed": "<u>"})
+    edit(folder / "metrics.json", model="<s>model</s>", languages=["en", "<u>zz</u>"])
+    config = {"seed": "<u>"}
+    edit(folder / "run.json", status="failed", error="<em>E</em>", command='python x="<s>"', config=config, git_commit="<q>")
+    for name in ("cloze.csv", "generations.csv", "perplexity.csv", "regions.csv", "samples.csv"):
+        pd.read_csv(folder / name).replace("zh", "<u>zz</u>").to_csv(folder / name, index=False)
+    save_figures(folder)
     report = page(folder)
-    assert not {"script", "b", "i", "s", "u"} & {tag for tag, _ in report.tags}
+    assert not {"s", "u", "em", "q", "alert"} & {tag for tag, _ in report.tags}
+    assert report.all("script") == [{}]
     for expected in (
         "Sentence 0 of <script>ar</script> & more",
-        "<b>model</b>",
-        "failed: <i>E</i>",
+        "<s>model</s>",
+        "failed: <em>E</em>",
         'python x="<s>"',
         "the text of hi is <short>",
         '"seed": "<u>"',
+        "× <u>zz</u>",
+        "light 0 <script>?",
+        "| ab <script>alert(1)</script> ab ab",
     ):
         assert expected in report.text()
 
@@ -149,11 +195,126 @@ def test_one_sentence_per_language_in_its_own_direction(folder):
     assert [(cell["lang"], cell["dir"]) for cell in cells] == [(code, "auto") for code in CODES]
 
 
+def test_generated_text_is_whole_in_its_language_and_direction_and_what_is_broken_is_marked(folder):
+    table = pd.read_csv(folder / "generations.csv", keep_default_na=False)
+    report = page(folder)
+    texts = [(block["lang"], block["dir"]) for block in report.all("div") if block.get("class") == "text"]
+    for code in CODES:
+        rows = table[table["language"] == code]
+        assert texts.count((code, "auto")) == (rows["text"] != "").sum() + rows["prompt"].nunique()
+        for text in rows["text"]:
+            assert " ".join(text.split()) in report.text()
+    html = (folder / "report.html").read_text(encoding="utf-8")
+    assert html.count("<mark>\ufffd\ufffd</mark>") == len(CODES)
+    assert html.count('<div class="soft">(nothing)</div>') == len(CODES)
+    assert report.text().count("script 25.0%, repeated 50.0%") == len(CODES)
+    owns = [row for row in report.all("tr") if row.get("class") == "own"]
+    assert len(owns) == len(CODES)
+    assert (
+        "English script 100.0%, repeated 12.5% with all neurons; script 25.0%, repeated 25.0% without its region"
+        in report.text()
+    )
+
+
+@pytest.mark.parametrize(("text", "shown"), [("a\x00b\x1b", "a\u2400b\u241b"), ("a\tb\nc", "a\tb\nc"), ("\x7f<", "\u2421&lt;")])
+def test_control_characters_can_be_seen(text, shown):
+    assert visible(text) == shown
+
+
+def test_a_text_that_looks_like_a_missing_value_is_shown(folder):
+    table = pd.read_csv(folder / "generations.csv", keep_default_na=False)
+    table.loc[0, "text"] = "nan"
+    table.to_csv(folder / "generations.csv", index=False)
+    assert "Full model nan script" in page(folder).text()
+
+
+def test_the_story_cloze_has_every_accuracy_with_its_error(folder):
+    table = pd.read_csv(folder / "cloze.csv")
+    assert len(table.query("deactivated == 'random' and language == 'en'")) == 2
+    rows = []
+    for code, name in zip(CODES, ["English", "Chinese", "Arabic"], strict=True):
+        told = table[table["language"] == code].set_index("deactivated")
+        cells = [f"{100 * told.accuracy[off]:.1f}% ± {100 * told.stderr[off]:.1f}" for off in ["none", *CODES]]
+        rows.append(f"{name} 40 {' '.join(cells)} {100 * told.accuracy['random'].mean():.1f}%")
+    means = [table[table["deactivated"] == off]["accuracy"].mean() for off in ["none", *CODES, "random"]]
+    rows.append(f"Mean {' '.join(f'{100 * mean:.1f}%' for mean in means)}")
+    assert f"Random neurons {' '.join(rows)} Generated text" in page(folder).text()
+
+
+def test_a_single_story_has_no_error(folder):
+    table = pd.read_csv(folder / "cloze.csv").query("deactivated == 'none'")
+    table.assign(stderr=None, items=1, accuracy=1.0).to_csv(folder / "cloze.csv", index=False)
+    assert "English 1 100.0% Chinese 1 100.0% Arabic 1 100.0% Mean 100.0%" in page(folder).text()
+
+
+def test_what_a_language_loses_without_its_own_region_stands_out(folder):
+    page(folder)
+    html = (folder / "report.html").read_text(encoding="utf-8")
+    own = pd.read_csv(folder / "perplexity.csv").query("deactivated == language")["increase_percent"]
+    cloze = pd.read_csv(folder / "cloze.csv").query("deactivated == language")
+    expected = [f"{increase_text(percent)}%" for percent in own]
+    expected += [f"{100 * row.accuracy:.1f}% ± {100 * row.stderr:.1f}" for row in cloze.itertuples()]
+    assert re.findall(r"<td><b>(.*?)</b></td>", html) == expected
+
+
+def test_the_notes_say_what_the_control_is_and_what_perplexities_do_not_say(folder):
+    table = pd.read_csv(folder / "perplexity.csv")
+    table.loc[table["language"] == "zh", "tokens"] = 4500
+    table.to_csv(folder / "perplexity.csv", index=False)
+    largest = pd.read_csv(folder / "regions.csv").groupby("language")["key_neurons"].sum().max()
+    text = page(folder).text()
+    assert f"Random neurons are the control: {largest} of them, as many as the largest key region has" in text
+    assert "it is the mean of 2 draws" in text
+    assert "a token of English is 4.5 bytes of text, one of Chinese 2.0: perplexities compare neither" in text
+    table[table["deactivated"] != "random"].to_csv(folder / "perplexity.csv", index=False)
+    assert "No random neurons were switched off (control.draws=0)" in page(folder).text()
+
+
+def test_tokens_that_are_alike_need_no_note(folder):
+    assert "Perplexity is per token" not in page(folder).text()
+
+
+def test_the_verdicts_are_there_with_their_figures(folder):
+    text = page(folder).text()
+    for verdict in verdicts_of_run(folder):
+        assert f"{verdict.answer} {verdict.observation.number}. {verdict.observation.title} (sec." in text
+        for part in verdict.parts:
+            assert f"{part.answer}{'' if part.decides else ' ∗'} {part.statement} {part.figures}" in text
+    answers = {verdict.answer for verdict in verdicts_of_run(folder)}
+    assert {"holds", "not measured"} <= answers
+
+
+def test_measured_observations_are_open_and_the_others_closed(folder):
+    shown = [block for block in page(folder).all("details") if block.get("class") == "verdict"]
+    assert ["open" in block for block in shown] == [verdict.holds is not None for verdict in verdicts_of_run(folder)]
+
+
+@pytest.mark.parametrize(("model", "source"), [("bloom-7b1", "Table 1"), ("llama2-7b", "Table 4")])
+def test_the_papers_numbers_stand_beside_those_of_its_models(folder, model, source):
+    edit(folder / "metrics.json", model=model, checkpoint="final", training_step=None)
+    report = page(folder)
+    expected = beside_paper_text(folder)
+    assert f"{model} and {source}" in report.text()
+    for start in range(0, len(expected), 3):
+        rows = expected.iloc[start : start + 3].to_numpy().tolist()
+        assert f"{' '.join(rows[0])} {' '.join(rows[1][1:])} {' '.join(rows[2][1:])}" in report.text() or start >= 27
+    assert "measured 13.94" in report.text()
+
+
+@pytest.mark.parametrize(("model", "checkpoint"), [("bloom-nano", "final"), ("bloom-7b1", "step1000")])
+def test_other_models_and_steps_have_nothing_of_the_paper_beside_them(folder, model, checkpoint):
+    edit(folder / "metrics.json", model=model, checkpoint=checkpoint)
+    assert "Beside the paper" not in page(folder).text()
+
+
 @pytest.mark.parametrize(
     ("name", "heading"),
     [
         ("metrics.json", "Main numbers"),
+        ("metrics.json", "The paper's observations"),
         ("perplexity.csv", "Full model"),
+        ("cloze.csv", "Story cloze"),
+        ("generations.csv", "Generated text"),
         ("regions.csv", "Perplexity increase after deactivation"),
         ("layers.csv", "Layers"),
         ("samples.csv", "A sentence in every language"),
@@ -163,7 +324,7 @@ def test_one_sentence_per_language_in_its_own_direction(folder):
 def test_a_file_that_is_not_there_leaves_its_section_out(folder, name, heading):
     def headings() -> list[str]:
         write_report(folder)
-        return re.findall(r"<h2>(.*?)</h2>", (folder / "report.html").read_text(encoding="utf-8"))
+        return re.findall(r'<h2 id=".*?">(.*?)</h2>', (folder / "report.html").read_text(encoding="utf-8"))
 
     assert heading in headings()
     (folder / name).unlink()
@@ -176,17 +337,18 @@ def test_an_empty_folder_has_a_report_of_its_name(tmp_path):
 
 
 def test_what_was_not_measured_is_left_out(folder):
-    edit(folder / "metrics.json", lrds=None, sads=None, sklr=None, sklr_fraction=None, training_step=None, checkpoint="final")
+    nothing = dict.fromkeys(["lrds", "sads", "sklr", "sklr_fraction", "training_step", "num_layers", "num_neurons"])
+    edit(folder / "metrics.json", **nothing, checkpoint="final", perplexity={}, cloze_accuracy={})
     text = page(folder).text()
     assert "bloom-nano checkpoint final" in text
-    assert "Neurons 1,536" in text
-    assert "None" not in text and "separates languages" not in text
+    assert "Model bloom-nano, 1,234,567 parameters Checkpoint" in text
+    assert "None" not in text and "Main numbers" not in text
 
 
 def test_a_run_that_has_only_begun_is_shown(folder):
     edit(folder / "run.json", status="running", model={}, data={}, stages={}, warnings=[], git_commit=None)
     text = page(folder).text()
-    assert "Warnings" not in text and "Stages" not in text and "running" not in text
+    assert "Before you believe" not in text and "memory of the stages" not in text and "running" not in text
     assert "To repeat it" in text
 
 
@@ -225,9 +387,9 @@ def sweep_page(folder: Path) -> Page:
 def test_the_report_of_a_sweep_begins_with_what_is_wrong(sweep):
     text = sweep_page(sweep).text()
     assert text.startswith(
-        "my <sweep> 4 runs: 3 done, 1 failed Before you believe the figures checkpoint step100 of bloom-nano has the same "
+        "my <sweep> 4 runs: 3 done, 1 failed Before you believe the numbers checkpoint step100 of bloom-nano has the same "
         "weights as step30: one of them was published wrongly; the curve between them says nothing "
-        "job a:b, step=200 failed: ValueError: <b>no</b> & never Figures"
+        "job a:b, step=200 failed: ValueError: <b>no</b> & never What was run"
     )
 
 
@@ -250,31 +412,85 @@ def test_the_table_of_a_sweep_has_every_run_and_what_is_wrong_with_it(sweep):
     assert "Cloze, mean" not in report.text() and "Variant" not in report.text()
 
 
+def links_to_runs(path: Path) -> list[str]:
+    report = Page(path.read_text(encoding="utf-8"))
+    return [link["href"] for link in report.all("a") if link["href"].endswith("report.html")]
+
+
 def test_jobs_lead_to_their_own_reports_where_there_are_any(sweep, tmp_path):
-    (only,) = sweep_page(sweep).all("a")
-    assert only["href"] == "a%3Ab%2C%20step%3D0/report.html"
+    write_sweep(sweep)
+    assert links_to_runs(sweep / "report.html") == ["a%3Ab%2C%20step%3D0/report.html"]
     write_sweep(tmp_path / "elsewhere" / "out", [sweep])
-    (only,) = Page((tmp_path / "elsewhere" / "out" / "report.html").read_text(encoding="utf-8")).all("a")
-    assert only["href"] == "../../my%20%3Csweep%3E/a%3Ab%2C%20step%3D0/report.html"
-    assert (tmp_path / "elsewhere" / "out" / unquote(only["href"])).is_file()
+    (only,) = links_to_runs(tmp_path / "elsewhere" / "out" / "report.html")
+    assert only == "../../my%20%3Csweep%3E/a%3Ab%2C%20step%3D0/report.html"
+    assert (tmp_path / "elsewhere" / "out" / unquote(only)).is_file()
 
 
 def test_the_report_of_a_sweep_asks_for_nothing_and_shows_text_as_text(sweep):
     report = sweep_page(sweep)
     html = (sweep / "report.html").read_text(encoding="utf-8")
-    assert not {"script", "link", "iframe", "object", "form", "sweep"} & {tag for tag, _ in report.tags}
+    assert_self_contained(sweep / "report.html", report)
     assert "<b>no" not in html and "<sweep>" not in html
-    assert all(image["src"].startswith("data:image/png;base64,") for image in report.all("img"))
-    assert not re.search(r"url\(|@import|https?://", html)
-    assert "default-src 'none'" in html
+
+
+def test_the_report_of_a_sweep_says_what_was_run(sweep):
+    text = sweep_page(sweep).text()
+    assert "Models bloom-nano Checkpoints step0, step30, step100, step200 Sentences miniature, fingerprint" in text
+    assert "Seed 7 Versions python 3.11.2, torch 2.13.0 Started 2026-01-02T03:04:05+00:00 The paper" in text
+
+
+def test_what_the_runs_of_a_sweep_differ_in_is_named_or_counted(tmp_path):
+    for step in range(5):
+        run = write_job(tmp_path / f"{step}", step, languages=CODES, seed=step % 2)
+        edit(run / "run.json", versions={"torch": f"2.{step}"}, started=f"2026-01-0{1 + step}")
+    text = sweep_page(tmp_path).text()
+    assert "Seed 0; 1 Versions 5 different ones Started 2026-01-01 to 2026-01-05" in text
+
+
+def test_the_verdicts_of_a_sweep_have_a_line_for_each_run_or_family(tmp_path):
+    for model, parameters in (("bloom-nano-s", 100_000), ("bloom-nano", 400_000), ("bloom-nano-l", 1_000_000)):
+        write_job(tmp_path / model, None, model, parameters, languages=CODES)
+    html_of = lambda: (tmp_path / "report.html").read_text(encoding="utf-8")  # noqa: E731
+    report = sweep_page(tmp_path)
+    verdicts = verdicts_of_sweep(sweep_table([tmp_path]))
+    for part in (part for verdict in verdicts for part in verdict.parts):
+        assert f"{part.statement} {part.figures.replace('; bloom-nano', ' bloom-nano')}" in report.text()
+    assert len(re.findall(r'<br><span class="soft">bloom-nano-[sl]?:? ', html_of())) > 5
 
 
 def test_the_figures_of_a_sweep_are_inside_with_their_captions(sweep):
     report = sweep_page(sweep)
     images = [base64.b64decode(image["src"].partition(",")[2]) for image in report.all("img")]
-    modules = EVOLUTION_FIGURES[:3]
+    modules = [module for module, _ in saved_figures(sweep, SWEEP)]
+    assert [stem(module)[:7] for module in modules] == ["figure4", "figure5", "figure6"]
     assert images == [(sweep / "figures" / f"{stem(module)}.png").read_bytes() for module in modules]
     assert all(module.CAPTION in report.text() for module in modules)
+
+
+def test_the_main_runs_of_a_sweep_are_shown_with_their_text_and_stories(tmp_path):
+    write_job(tmp_path / "a", None, "bloom-nano", languages=CODES, cloze=True, generate=True)
+    write_job(tmp_path / "b", None, "llama-nano", 500_000, languages=CODES, generate=True)
+    write_job(tmp_path / "c", 30, "bloom-nano", languages=CODES, generate=True)
+    text = sweep_page(tmp_path).text()
+    assert "bloom-nano, checkpoint final English script 100.0%, repeated 12.5%" in text
+    assert "llama-nano, checkpoint final English script 100.0%, repeated 12.5%" in text
+    assert "training step 30 English script" not in text
+    run = pd.read_csv(tmp_path / "a" / "cloze.csv").query("deactivated == 'none'")
+    mean, error = 100 * run["accuracy"].mean(), 100 * run["stderr"].mean()
+    each = " ".join(f"{100 * accuracy:.1f}%" for accuracy in run["accuracy"])
+    assert f"bloom-nano final {mean:.1f}% ± {error:.1f} {each} Generated text" in text
+
+
+def test_a_sweep_without_text_or_stories_has_no_section_for_them(sweep):
+    text = sweep_page(sweep).text()
+    assert "Generated text" not in text and "Story cloze" not in text and "Beside the paper" not in text
+
+
+def test_a_model_of_the_paper_in_a_sweep_stands_beside_it(tmp_path):
+    write_job(tmp_path / "a", None, "bloom-7b1", 7_069_016_064)
+    write_job(tmp_path / "b", None, "bloom-3b", 3_002_557_440)
+    text = sweep_page(tmp_path).text()
+    assert text.count("bloom-7b1 and Table 1") == 1 and "bloom-3b and" not in text
 
 
 def test_the_commands_of_a_sweep_are_there_once_each(sweep):
@@ -286,5 +502,5 @@ def test_the_commands_of_a_sweep_are_there_once_each(sweep):
 def test_the_warnings_of_a_sweep_are_those_given(sweep):
     write_sweep_report(sweep, sweep_table([sweep]), ["beware of <this>"])
     report = Page((sweep / "report.html").read_text(encoding="utf-8"))
-    assert "Before you believe the figures beware of <this>" in report.text()
-    assert "Figures" not in report.text()
+    assert "Before you believe the numbers beware of <this>" in report.text()
+    assert report.all("img") == []

@@ -1,16 +1,12 @@
 """Several processes: the results of one, errors and warnings of any, no one left waiting; and `accelerate launch`."""
 
-import json
 import logging
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch

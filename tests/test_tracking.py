@@ -13,7 +13,7 @@ from run_folders import edit, fail, write_job, write_run_folder
 
 from lf_experiments.config import Tracker, TrackingConfig, TrackingMode
 from lf_experiments.results import tracking
-from lf_experiments.results.figures import EVOLUTION_FIGURES, FIGURES, save_figures, stem
+from lf_experiments.results.figures import FIGURES, SWEEP_FIGURES, save_figures, saved_figures, stem
 from lf_experiments.results.sweep import write_sweep
 
 CODES = ["en", "zh", "ar"]
@@ -80,10 +80,11 @@ def test_scalars_are_those_of_the_metrics_over_the_training_step(mirrored):
     item = of_type(rows, "history")[0]["item"]
     for name in ("lrds", "sads", "sklr", "sklr_fraction", "num_parameters", "training_step"):
         assert item[name] == metrics[name]
-    assert {code: item[f"perplexity/{code}"] for code in CODES} == metrics["perplexity"]
+    for measure in ("perplexity", "cloze_accuracy"):
+        assert {code: item[f"{measure}/{code}"] for code in CODES} == metrics[measure]
     assert item["training_tokens"] == 6144000
     axes = step_metrics(rows)
-    assert axes["lrds"] == axes["perplexity/ar"] == "training_step"
+    assert axes["lrds"] == axes["perplexity/ar"] == axes["cloze_accuracy/ar"] == "training_step"
     assert "training_tokens" in {metric.get("name") for metric in of_type(rows, "metric")}
 
 
@@ -95,14 +96,15 @@ def test_layer_scores_are_a_series_over_layers(mirrored):
     assert {"glob_name": "layers/*", "step_metric": "layer"}.items() <= of_type(rows, "metric")[-1].items()
 
 
-@pytest.mark.parametrize("name", ["layers", "regions", "perplexity"])
+@pytest.mark.parametrize("name", ["layers", "regions", "perplexity", "cloze", "generations"])
 def test_tables_are_those_of_the_run_folder(mirrored, name):
     folder, _, _ = mirrored
     (path,) = (folder / "wandb").glob(f"offline-run-*/files/media/table/tables/{name}_*.table.json")
     logged = json.loads(path.read_text(encoding="utf-8"))
-    expected = pd.read_csv(folder / f"{name}.csv")
+    expected = pd.read_csv(folder / f"{name}.csv").astype(object)
     assert logged["columns"] == list(expected.columns)
-    assert logged["data"] == expected.to_numpy(dtype=object).tolist()
+    assert logged["data"] == expected.where(expected.notna(), None).to_numpy().tolist()
+    assert (None in sum(logged["data"], [])) is (name == "generations")
 
 
 def test_images_are_the_figures(mirrored):
@@ -124,7 +126,7 @@ def test_no_tracker_leaves_nothing_and_imports_nothing(folder):
 
 
 def test_a_run_with_few_files_is_mirrored_and_a_failed_one_is_marked(folder):
-    for name in ("metrics.json", "layers.csv", "regions.csv", "perplexity.csv"):
+    for name in ("metrics.json", "layers.csv", "regions.csv", "perplexity.csv", "cloze.csv", "generations.csv"):
         (folder / name).unlink()
     edit(folder / "run.json", status="failed", error="out of memory")
 
@@ -137,12 +139,12 @@ def test_a_run_with_few_files_is_mirrored_and_a_failed_one_is_marked(folder):
 
 
 def test_what_was_not_measured_is_not_logged(folder):
-    edit(folder / "metrics.json", lrds=None, training_step=None, perplexity={})
+    edit(folder / "metrics.json", lrds=None, training_step=None, perplexity={}, cloze_accuracy={})
     tracking.log_run(config(TrackingMode.offline), folder)
     rows = records(folder)
     item = of_type(rows, "history")[0]["item"]
     assert item["sads"] == 0.0345
-    assert not {"lrds", "training_step", "perplexity/en"} & set(item)
+    assert not {"lrds", "training_step", "perplexity/en", "cloze_accuracy/en"} & set(item)
 
 
 def test_a_run_whose_step_is_unknown_is_shown_over_its_tokens(folder):
@@ -291,7 +293,9 @@ def test_the_table_and_the_figures_of_a_sweep_are_there(mirrored_sweep):
     for cells, (_, row) in zip(logged["data"], table.iterrows(), strict=True):
         for name, cell in zip(logged["columns"], cells, strict=True):
             assert cell is None if pd.isna(row[name]) else cell == row[name]
-    for module in EVOLUTION_FIGURES[:3]:
+    modules = [module for module, _ in saved_figures(folder, SWEEP_FIGURES)]
+    assert {"figure4_training_dynamics", "figure2_similarity_map", "table1_deactivation"} <= set(map(stem, modules))
+    for module in modules:
         (path,) = (folder / "wandb").glob(f"offline-run-*/files/media/images/figures/{stem(module)}_*.png")
         assert path.read_bytes() == (folder / "figures" / f"{stem(module)}.png").read_bytes()
 

@@ -20,7 +20,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pip = [sys.executable, "-m", "pip", "-q"]
     subprocess.run([*pip, "wheel", "--no-deps", "-w", str(folder), str(SOURCE)], check=True)
     (wheel,) = folder.glob("*.whl")
-    assert "lf_experiments/conf/config.yaml" in zipfile.ZipFile(wheel).namelist()
+    assert {"lf_experiments/conf/config.yaml", "hydra_plugins/lf_experiments_sweeper.py"} <= set(
+        zipfile.ZipFile(wheel).namelist()
+    )
     subprocess.run([*pip, "install", "--no-deps", "--target", str(folder / "site"), str(wheel)], check=True)
     return folder
 
@@ -38,3 +40,5 @@ def test_the_installed_package_runs_from_another_folder(installed: Path, tmp_pat
     assert str(installed / "site" / "lf_experiments" / "conf") in command("--info", "searchpath")
     command("experiment=smoke")
     assert len(list((tmp_path / "outputs").rglob("report.html"))) == 1
+    command("--multirun", "experiment=smoke", "hydra/sweeper=grids", "hydra.sweeper.grids=[{seed: '0,1'}]", "stages=[capture]")
+    assert len(list((tmp_path / "multirun").rglob("run.json"))) == 2

@@ -65,8 +65,13 @@ def activations(reader: Reader, sentences: list[tuple[str, list[int]]], batch_to
 
 
 def sentence_batches(lengths: list[int], batch_tokens: int, num_neurons: int) -> list[list[int]]:
-    """The positions of sentences of so many tokens in batches, none of whose activations take more than `BATCH_BYTES`."""
-    return rows_by_budget(lengths, batch_tokens, max(1, BATCH_BYTES // (4 * num_neurons)))
+    """The positions of sentences of so many tokens in batches, as a model with so many neurons reads them."""
+    return rows_by_budget(lengths, batch_tokens, sentences_at_once(num_neurons))
+
+
+def sentences_at_once(num_neurons: int) -> int:
+    """Sentences whose activations take no more than `BATCH_BYTES` together."""
+    return max(1, BATCH_BYTES // (4 * num_neurons))
 
 
 def batch_activation(reader: Reader, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:

@@ -21,6 +21,11 @@ def summary(run: RunFolder) -> str:
     if metrics["sklr"] is not None:
         share = metrics["sklr_fraction"]
         lines.append(f"  SKLR  {metrics['sklr']:8,d}   key neurons of all languages, {share:.1%} of {metrics['num_neurons']:,}")
+    if metrics["cloze_accuracy"]:
+        accuracies = metrics["cloze_accuracy"].values()
+        lines.append(
+            f"  Cloze {sum(accuracies) / len(accuracies):8.1%}   stories ended rightly, mean over languages (guessing: 50 %)"
+        )
     if run.has("deactivate"):
         lines.extend(losses(run))
     lines.extend(f"  warning: {warning}" for warning in run.record["warnings"])

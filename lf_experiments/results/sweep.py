@@ -1,4 +1,4 @@
-"""The result of a sweep: any folder of runs as one tidy table, the figures of their evolution, and a report.
+"""The result of a sweep: any folder of runs as one tidy table, the figures of the paper, and a report.
 
 `python -m lf_experiments.results.sweep FOLDER [FOLDER ...]` writes `sweep.csv`, `figures/` and `report.html`.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from lf_experiments.config import InputError
-from lf_experiments.results.figures import EVOLUTION_FIGURES, save_evolution_figures, saved_figures
+from lf_experiments.results.figures import SWEEP_FIGURES, save_sweep_figures, saved_figures
 from lf_experiments.results.figures.evolution import AXES
 from lf_experiments.results.report import write_sweep_report
 from lf_experiments.results.sweep_table import sweep_table
@@ -51,7 +51,7 @@ def unfinished(table: pd.DataFrame) -> list[str]:
 
 
 def write_sweep(folder: Path, sources: list[Path] | None = None, x: str = "training_step") -> pd.DataFrame:
-    """Write `sweep.csv`, the evolution figures and `report.html` of the runs below `sources` into `folder`; returns the table.
+    """Write `sweep.csv`, `figures/` and `report.html` of the runs below `sources` into `folder`; returns the table.
 
     `sources` is `folder` itself unless given; `x` is what training is drawn against, `training_step` or `training_tokens`.
     Raises `InputError` where there is no run, or where `folder` is that of a run, which has a report of its own.
@@ -69,7 +69,7 @@ def write_sweep(folder: Path, sources: list[Path] | None = None, x: str = "train
         raise InputError("out", folder, "this is the folder of a run, which has a report of its own", "give --out FOLDER")
     with written_whole(folder / "sweep.csv") as temporary:
         table.to_csv(temporary, index=False)
-    save_evolution_figures(folder, table, x)
+    save_sweep_figures(folder, table, x)
     write_sweep_report(folder, table, duplicates(table) + unfinished(table))
     return table
 
@@ -78,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; the exit status is 1 where a run failed or no run was found."""
     parser = argparse.ArgumentParser(
         prog="python -m lf_experiments.results.sweep",
-        description="Put the runs in folders side by side: a table, the figures of their evolution, a report.",
+        description="Put the runs in folders side by side: a table, the figures of the paper, a report.",
     )
     parser.add_argument("folders", metavar="FOLDER", nargs="+", type=Path, help="a sweep, or any folder of runs, at any depth")
     parser.add_argument("--x", choices=AXES, default="training_step", help="the axis of training (default: training_step)")
@@ -98,7 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def written(out: Path, table: pd.DataFrame) -> str:
     """How many runs there are, and the files made of them."""
-    figures = [path for _, path in saved_figures(out, EVOLUTION_FIGURES)]
+    figures = [path for _, path in saved_figures(out, SWEEP_FIGURES)]
     return "\n".join(map(str, [status_counts(table), out / "sweep.csv", *figures, out / "report.html"]))
 
 

@@ -8,16 +8,17 @@ from typing import Any
 
 import pandas as pd
 
-from lf_experiments.results.tables import read_json
+from lf_experiments.results.tables import read_json, read_table
 
 INTEGERS = ("num_parameters", "num_layers", "num_neurons", "sentences_per_language", "sklr")
 SCORES = ("lrds", "sads", "sklr_fraction")
+CLOZE_STDERR = "cloze_stderr"
 BY_LANGUAGE = ("perplexity", "cloze_accuracy")
 
-NO_VARIANT = ("model", "checkpoint", "stages", "tracking", "runtime", "cache", "plan")
-"""Parts of the configuration that have columns of their own, or say how a run is done or shown and not what it measures."""
-DESCRIPTIONS = ("licence", "source")
-"""Keys that say more about a corpus whose name says enough."""
+NO_VARIANT = ("model", "checkpoint", "stages", "generation", "control", "tracking", "runtime", "cache", "plan")
+"""Parts of the configuration that have columns of their own, or that no column depends on."""
+DESCRIPTIONS = ("licence", "source", "regions")
+"""Keys that say more about a corpus whose name says enough, or what no column depends on."""
 
 
 def sweep_table(folders: list[Path]) -> pd.DataFrame:
@@ -25,8 +26,9 @@ def sweep_table(folders: list[Path]) -> pd.DataFrame:
 
     Columns: job, status, error, the overrides (joined, then one column per key, `<key>_override` where another column has
     that name), variant (how the configuration differs beside the model and the checkpoint), every scalar of `metrics.json` with
-    perplexity and cloze accuracy by language and their means, training tokens, weight fingerprint, and `duplicate_of`: the
-    first job with the same weights that should have others. Rows are sorted by model, small ones first, training step and job.
+    perplexity and cloze accuracy by language and their means, the standard error of the latter, training tokens, weight
+    fingerprint, and `duplicate_of`: the first job with the same weights that should have others. Rows are sorted by model,
+    small ones first, training step and job.
     """
     records = {run: read_json(run / "run.json") for run in run_folders(folders)}
     if not records:
@@ -43,7 +45,7 @@ def sweep_table(folders: list[Path]) -> pd.DataFrame:
     table.insert(0, "job", job_names(index, folders))
     table.insert(4, "variant", variants)
     integers = {name: "Int64" for name in (*INTEGERS, "training_step", "training_tokens")}
-    numbers = {name: float for name in scalars if name in SCORES or name.startswith(BY_LANGUAGE)}
+    numbers = {name: float for name in scalars if name in (*SCORES, CLOZE_STDERR) or name.startswith(BY_LANGUAGE)}
     table = in_order(table.astype(integers | numbers))
     return table.assign(duplicate_of=first_twins(table, records))
 
@@ -111,7 +113,19 @@ def run_scalars(run: Path, record: dict[str, Any]) -> dict[str, Any]:
         values = metrics[measure] if metrics else {}
         scalars |= {f"{measure}_{language}": value for language, value in values.items()}
         scalars[f"{measure}_mean"] = mean(list(values.values()))
+    scalars[CLOZE_STDERR] = cloze_stderr(run) if metrics else None
     return scalars | {"weight_fingerprint": weights["weight_fingerprint"] if weights else ""}
+
+
+def cloze_stderr(run: Path) -> float | None:
+    """A standard error of the mean accuracy of the full model in the story cloze, None where it was not measured.
+
+    It is the mean of the standard errors of the languages: they read the same stories, so that errors need not cancel.
+    """
+    if not (run / "cloze.csv").exists():
+        return None
+    table = read_table(run / "cloze.csv")
+    return mean([None if pd.isna(error) else error for error in table.loc[table["deactivated"] == "none", "stderr"]])
 
 
 def mean(values: list[float | None]) -> float | None:

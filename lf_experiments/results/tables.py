@@ -28,9 +28,13 @@ SWEEP_TEXTS = (
 UNITS = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k"))
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """A CSV file as it was written: an empty cell is a missing value, but words such as `None` or `nan` stay words."""
-    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+def read_table(path: Path, texts: tuple[str, ...] = ()) -> pd.DataFrame:
+    """A CSV file as it was written: an empty cell is a missing value, but words such as `None` or `nan` stay words.
+
+    In the columns `texts` what looks like a number is text, and an empty cell an empty text.
+    """
+    table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(texts, str))
+    return table.assign(**table[list(texts)].fillna(""))
 
 
 def read_sweep(path: Path) -> pd.DataFrame:

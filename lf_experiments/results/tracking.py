@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from lf_experiments.config import Tracker, TrackingConfig, TrackingMode
-from lf_experiments.results.figures import EVOLUTION_FIGURES, FIGURES, saved_figures, stem
+from lf_experiments.results.figures import FIGURES, SWEEP_FIGURES, saved_figures, stem
 from lf_experiments.results.tables import MEASURES, line_names, measured, read_json, read_sweep, read_table
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     import pandas as pd
-    from wandb import Run
+    from wandb import Run, Table
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ FINISH_SECONDS = 300
 WANDB_HOST = "api.wandb.ai"
 
 SCALARS = ("lrds", "sads", "sklr", "sklr_fraction", "num_parameters", "num_layers", "num_neurons")
-TABLES = ("layers", "regions", "perplexity")
+TABLES = ("layers", "regions", "perplexity", "cloze", "generations")
 TRAINING_AXES = ("training_step", "training_tokens")
 """What the scalars of a run can be drawn against, the first that is known by default."""
 SWEEP_AXES = {"training_step": "by_step", "training_tokens": "by_tokens", "num_parameters": "by_parameters"}
@@ -50,7 +50,7 @@ def log_run(tracking: TrackingConfig, folder: Path) -> str | None:
 def log_sweep(tracking: TrackingConfig, folder: Path, name: str, group: str | None) -> str | None:
     """Mirror the result of a sweep, which `write_sweep` left in `folder`, as one more run beside those of its jobs.
 
-    It holds the table, the evolution figures, and every measure as a series over steps, tokens and parameters. `name` is
+    It holds the table, the figures, and every measure as a series over steps, tokens and parameters. `name` is
     the run's; `group` is that of the jobs. Where it goes, what it returns and what may fail are as with `log_run`.
     """
     return mirrored(tracking, lambda mode: mirrored_sweep(replace(tracking, group=group), folder, name, mode))
@@ -92,7 +92,7 @@ def mirrored_sweep(tracking: TrackingConfig, folder: Path, name: str, mode: str)
         run = started(tracking, folder, mode, name=name, job_type="sweep", config=config)
         log_series(run, table)
         log_sweep_table(run, table)
-        log_figures(run, folder, EVOLUTION_FIGURES)
+        log_figures(run, folder, SWEEP_FIGURES)
         return finished(run, failed=bool((table["status"] == "failed").any()))
 
 
@@ -235,10 +235,7 @@ def log_series(run: Run, table: pd.DataFrame) -> None:
 
 def log_sweep_table(run: Run, table: pd.DataFrame) -> None:
     """The table of the sweep, as it is in `sweep.csv`."""
-    import wandb
-
-    cells = table.astype(object).where(table.notna(), None)
-    run.log({"tables/sweep": wandb.Table(columns=list(cells), data=cells.to_numpy().tolist(), allow_mixed_types=True)})
+    run.log({"tables/sweep": wandb_table(table)})
 
 
 def log_layers(run: Run, folder: Path) -> None:
@@ -253,12 +250,18 @@ def log_layers(run: Run, folder: Path) -> None:
 
 def log_tables(run: Run, folder: Path) -> None:
     """The tables, as they are in the run folder."""
-    import wandb
-
     for name in TABLES:
         path = folder / f"{name}.csv"
         if path.exists():
-            run.log({f"tables/{name}": wandb.Table(dataframe=read_table(path))})
+            run.log({f"tables/{name}": wandb_table(read_table(path))})
+
+
+def wandb_table(table: pd.DataFrame) -> Table:
+    """A table as wandb keeps it; what is missing is None."""
+    import wandb
+
+    cells = table.astype(object).where(table.notna(), None)
+    return wandb.Table(columns=list(cells), data=cells.to_numpy().tolist(), allow_mixed_types=True)
 
 
 def log_figures(run: Run, folder: Path, modules: tuple[ModuleType, ...]) -> None:

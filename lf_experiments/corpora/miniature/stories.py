@@ -1,36 +1,71 @@
-"""Stories of the miniature world with a right and a wrong ending in English, from meanings that no grown model was trained on."""
+"""Stories with two endings, for the cross-lingual story cloze: told in any language of the world, ending in English.
+
+The right ending goes on about the subject of the story, the wrong one is about another. Stories come in pairs that share their
+endings: what is right after one beginning is wrong after the other, so that nothing but the beginning can decide.
+"""
 
 from __future__ import annotations
 
-from lf_experiments.corpora.miniature.world import meanings, sentence, table
+import random
+from dataclasses import dataclass
+from functools import cache
+
+from lf_experiments.corpora.miniature.world import Meaning, meanings, sentence, table
 from lf_experiments.corpora.stories import Story
 
 STORIES_PER_SUBJECT = 5
-SENTENCES = 4
-"""Of the beginning of a story, as in the paper's appendix B."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A story apart from any language, one subject all through."""
+
+    beginning: tuple[Meaning, ...]
+    ending: Meaning
 
 
 def miniature_stories(languages: list[str]) -> dict[str, list[Story]]:
-    """{language: stories that begin in it}, the same in every language.
+    """{language: stories}, the same in every language; their meanings are held out of training and of the analysis."""
+    return {
+        language: [
+            Story(
+                name=plot.ending.name,
+                sentences=[sentence(meaning, language) for meaning in plot.beginning],
+                endings=(sentence(pair[0].ending, "en"), sentence(pair[1].ending, "en")),
+                right=right,
+            )
+            for pair in pairs_of_plots()
+            for right, plot in enumerate(pair)
+        ]
+        for language in languages
+    }
 
-    A story is things that one subject does. It ends with one more of them, or wrongly with what the next subject of the table
-    does elsewhere. Every ending is right once and wrong once, and first as often as second: it says nothing by itself.
-    """
-    subjects = list(table("subjects"))
-    numbers = [(subject, story) for subject in range(len(subjects)) for story in range(STORIES_PER_SUBJECT)]
-    return {language: [miniature_story(subjects, *number, language) for number in numbers] for language in languages}
+
+@cache
+def pairs_of_plots() -> list[tuple[Plot, Plot]]:
+    """All plots, each beside another whose ending is as like its own as possible, but about another subject."""
+    unpaired = [plot for subject in table("subjects") for plot in plots(subject)]
+    pairs = []
+    while unpaired:
+        plot = unpaired.pop(0)
+        others = [other for other in unpaired if other.ending.subject != plot.ending.subject]
+        partner = max(others, key=lambda other: likeness(plot.ending, other.ending))
+        unpaired.remove(partner)
+        pairs.append((plot, partner))
+    return pairs
 
 
-def miniature_story(subjects: list[str], subject: int, story: int, language: str) -> Story:
-    """One story: `subject` and `story` count from 0."""
-    told = meanings("text", subjects[subject])
-    others = meanings("text", subjects[(subject + 1) % len(subjects)])
-    beginning = [told[(story + 1 + place) % len(told)] for place in range(SENTENCES)]
-    endings = sentence(told[story], "en"), sentence(others[story], "en")
-    right = (subject + story) % 2
-    return Story(
-        name=f"{subjects[subject]}.{story}",
-        sentences=[sentence(meaning, language) for meaning in beginning],
-        endings=endings if right == 0 else endings[::-1],
-        right=right,
-    )
+def plots(subject: str) -> list[Plot]:
+    """Stories of a subject, each with an ending of its own after four of the subject's other held-out meanings."""
+    kept = meanings("text", subject)
+    rng = random.Random(subject)
+    return [
+        Plot(tuple(rng.sample([meaning for meaning in kept if meaning != ending], 4)), ending)
+        for ending in kept[:STORIES_PER_SUBJECT]
+    ]
+
+
+def likeness(one: Meaning, other: Meaning) -> tuple[int, int]:
+    """In how many of action, place and time two meanings agree; then how near their lengths in English are."""
+    agreeing = (one.action == other.action) + (one.place == other.place) + (one.time == other.time)
+    return agreeing, -abs(len(sentence(one, "en")) - len(sentence(other, "en")))

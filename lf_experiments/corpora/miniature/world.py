@@ -42,8 +42,9 @@ def table(name: str) -> dict[str, dict[str, str]]:
 
 
 def world_files() -> list[Path]:
-    """The files that decide what the world says: its tables and the modules that make sentences and stories of them."""
-    return sorted(path for path in Path(__file__).parent.iterdir() if path.suffix in (".tsv", ".py"))
+    """The files that decide what a grown model reads: the tables, and the modules that make sentences and documents of them."""
+    folder = Path(__file__).parent
+    return [*sorted(folder.glob("*.tsv")), folder / "world.py", folder / "documents.py"]
 
 
 @cache

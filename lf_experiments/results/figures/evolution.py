@@ -1,8 +1,9 @@
-"""What the figures over training and scale share: the axis of training, the mark of duplicates, the legend."""
+"""What the figures over training and scale share: the measures, the axis of training, the mark of duplicates, the legend."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sized
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,29 @@ FROM_ZERO = 0.4
 
 DUPLICATES = "duplicates"
 """The artists that mark duplicates carry this as their gid."""
+CHANCE = "chance"
+"""The line of guessing carries this as its gid."""
 RING = {"linestyle": "none", "marker": "o", "markerfacecolor": "white", "markeredgecolor": style.RED}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is followed over training or scale."""
+
+    column: str
+    """Of the sweep table."""
+    name: str
+    colour: str
+    """Where it is of one model alone."""
+    is_share: bool = False
+    error: str | None = None
+    """The column of its standard error, where it has one."""
+
+
+LRDS = Measure("lrds", "LRDS\n(languages apart)", style.ORANGE)
+SKLR = Measure("sklr_fraction", "SKLR\n(key neurons, share of all)", style.ORANGE, is_share=True)
+SADS = Measure("sads", "SADS\n(meanings together)", style.BLUE)
+CLOZE = Measure("cloze_accuracy_mean", "Story cloze\n(right endings)", style.BLUE, is_share=True, error="cloze_stderr")
 
 
 def numbers(column: pd.Series) -> np.ndarray:
@@ -56,27 +79,31 @@ def plot(axes: Axes, x: np.ndarray, y: np.ndarray, duplicated: np.ndarray, size:
     return line
 
 
-def plot_measure(
-    axes: Axes, lines: dict[str, pd.DataFrame], x: str, column: str, name: str, colour: str, whole: float | None
-) -> list[Line2D]:
-    """A measure of every line against the column `x`, in percent of `whole` where that is given; a single line in `colour`."""
-    drawn = [
-        plot(
-            axes,
-            numbers(line[x]),
-            numbers(line[column]),
-            line["duplicated"].to_numpy(),
-            color=colour if len(lines) == 1 else style.COLOURS[number % len(style.COLOURS)],
-            label=label,
-        )
-        for number, (label, line) in enumerate(lines.items())
-    ]
-    axes.set_ylabel(name)
+def plot_measure(axes: Axes, lines: dict[str, pd.DataFrame], x: str, measure: Measure) -> list[Line2D]:
+    """A measure of every line against the column `x`, with a band of one standard error to each side where there is one."""
+    drawn = []
+    for number, (label, line) in enumerate(lines.items()):
+        colour = measure.colour if len(lines) == 1 else style.COLOURS[number % len(style.COLOURS)]
+        place, value = numbers(line[x]), numbers(line[measure.column])
+        drawn.append(plot(axes, place, value, line["duplicated"].to_numpy(), color=colour, label=label))
+        if measure.error:
+            error = numbers(line[measure.error])
+            axes.fill_between(place, value - error, value + error, color=colour, alpha=0.2, linewidth=0)
+    axes.set_ylabel(measure.name)
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 2.5, 5, 10)))
-    if whole is not None:
-        axes.yaxis.set_major_formatter(PercentFormatter(whole))
+    if measure.is_share:
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+    if measure is CLOZE:
+        draw_chance(axes)
     style.clean(axes)
     return drawn
+
+
+def draw_chance(axes: Axes) -> None:
+    """The accuracy of guessing one of two endings, from side to side."""
+    across = axes.get_yaxis_transform()
+    axes.plot((0, 1), (0.5, 0.5), transform=across, color="#888888", linestyle=":", gid=CHANCE, zorder=1)
+    axes.annotate("chance", (1, 0.5), (-2, 2), across, "offset points", ha="right", fontsize=8, color="#666666")
 
 
 def draw_lines(
@@ -102,10 +129,11 @@ def duplicate_legend(figure: Figure, other: str) -> list[Line2D]:
     )
 
 
-def add_legend(figure: Figure, entries: list[Artist]) -> None:
+def add_legend(figure: Figure, entries: list[Artist], columns: int = 4) -> None:
     """The legend below all panels; none where there is nothing to explain."""
     if entries:
-        figure.legend(handles=entries, loc="outside lower center", ncols=min(len(entries), 4), frameon=False, fontsize=9)
+        ncols = min(len(entries), columns)
+        figure.legend(handles=entries, loc="outside lower center", ncols=ncols, frameon=False, fontsize=9)
 
 
 def training_axis(axes: Axes, points: Iterable[float], x: str) -> None:

@@ -23,11 +23,11 @@ PANELS = (
 )
 
 
-def draw(folder: Path) -> Figure:
+def draw(folder: Path, title: str = TITLE) -> Figure:
     """One panel per score, each with its own scale, over the layers from 0."""
     layers = read_table(folder / "layers.csv")
     figure = style.new_figure(9, 3.8)
-    style.add_title(figure, folder, TITLE)
+    style.add_title(figure, folder, title)
     for axes, (column, short, long, colour, marker) in zip(figure.subplots(1, 2), PANELS, strict=True):
         axes.plot(layers["layer"], layers[column], color=colour, marker=marker, markersize=4)
         axes.set_title(long, fontsize=10)

@@ -14,12 +14,13 @@ from lf_experiments.results.tables import read_table, region_sizes, share_text
 NEEDS = ("regions.csv",)
 TITLE = "Key neurons by language"
 CAPTION = (
-    "How many neurons are key for each language (z-score of eq. 12 above the threshold) and what share of all neurons that is "
-    "(the paper's Figure 6). The sum over languages is SKLR, the Size of Key Linguistic Regions."
+    "How many neurons are key for each language (their contribution to the similarity of its sentences stands out among the "
+    "languages: z-score of eq. 12 above the threshold) and what share of all neurons that is (the paper's Figure 6). The sum "
+    "over languages is SKLR, the Size of Key Linguistic Regions."
 )
 
 
-def draw(folder: Path) -> Figure:
+def draw(folder: Path, title: str = TITLE) -> Figure:
     """One bar per language, with the share of all neurons above it."""
     sizes = region_sizes(read_table(folder / "regions.csv"))
     languages = list(sizes.index)
@@ -27,7 +28,7 @@ def draw(folder: Path) -> Figure:
     positions = list(range(len(languages)))
 
     figure = style.new_figure(max(5.0, 2 + 0.75 * len(languages)), 4.2)
-    style.add_title(figure, folder, TITLE)
+    style.add_title(figure, folder, title)
     axes = figure.add_subplot()
     bars = axes.bar(positions, sizes["key_neurons"], width=0.7, color=[colours[code] for code in languages])
     shares = [share_text(share) for share in sizes["key_neurons"] / sizes["neurons"]]

@@ -51,7 +51,7 @@ def obstacles(axes: Axes) -> list[Bbox]:
     """Small boxes around every point and along every line."""
     boxes, point = [], axes.get_figure().dpi / 72
     for line in axes.lines:
-        corners = axes.transData.transform(line.get_xydata())
+        corners = line.get_transform().transform(line.get_xydata())
         corners = corners[~np.isnan(corners).any(axis=1)]
         boxes += [box_around(corner, 0.7 * point * line.get_markersize()) for corner in corners]
         for start, end in pairwise(corners) if line.get_linestyle() != "None" else ():

@@ -16,14 +16,13 @@ from matplotlib.ticker import StrMethodFormatter
 from lf_experiments.languages import language_name
 from lf_experiments.results.figures import style
 from lf_experiments.results.tables import increase_text, perplexity_text, read_table, region_sizes, share_text
-from lf_experiments.storage import write_text, written_whole
 
 NEEDS = ("perplexity.csv", "regions.csv")
 TITLE = "Perplexity increase after deactivation (%)"
 CAPTION = (
     "How much the perplexity of each language (rows; that of the full model in brackets) rises, in percent, when the key "
     "neurons of one language (columns) are set to zero (the paper's Table 1; key neurons by eq. 12). A last column of random "
-    "neurons switches off as many as the largest key region has."
+    "neurons switches off as many as the largest key region has, drawn from the whole model."
 )
 
 NOTHING = "none"
@@ -50,7 +49,7 @@ def full_model(perplexity: pd.DataFrame) -> pd.Series:
     return perplexity[perplexity["deactivated"] == NOTHING].set_index("language")["perplexity"]
 
 
-def draw(folder: Path) -> Figure:
+def draw(folder: Path, title: str = TITLE) -> Figure:
     """The heat map: one cell per pair of evaluated and deactivated language, with its number."""
     perplexity = read_table(folder / "perplexity.csv")
     table, before = increases(perplexity), full_model(perplexity)
@@ -58,7 +57,7 @@ def draw(folder: Path) -> Figure:
     columns = ["Random neurons" if code == RANDOM else language_name(code) for code in table.columns]
 
     figure = style.new_figure(3.4 + 0.66 * len(columns), max(4.0, 2.4 + 0.42 * len(rows)))
-    style.add_title(figure, folder, TITLE)
+    style.add_title(figure, folder, title)
     axes = figure.add_subplot()
     norm = scale(table)
     colours = colormaps["YlGnBu"].with_extremes(bad="#EEEEEE")
@@ -128,10 +127,3 @@ def wide_text(folder: Path) -> pd.DataFrame:
     text.loc[KEY_NEURONS, regions] = table.loc[KEY_NEURONS, regions].map("{:,}".format)
     text.loc[KEY_NEURONS_SHARE, regions] = table.loc[KEY_NEURONS_SHARE, regions].map(lambda percent: share_text(percent / 100))
     return text
-
-
-def save_table(folder: Path) -> None:
-    """Write the wide table beside the figure: numbers as CSV, text as Markdown."""
-    with written_whole(folder / "figures" / "table1_deactivation.csv") as temporary:
-        wide_table(folder).to_csv(temporary)
-    write_text(folder / "figures" / "table1_deactivation.md", wide_text(folder).to_markdown(disable_numparse=True) + "\n")
