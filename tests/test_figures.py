@@ -355,6 +355,15 @@ def test_the_text_table_as_numbers_and_as_markdown_holds_every_text(folder):
     assert "(nothing)<br>(repeated 0.0%)" in lines[3]
 
 
+def test_the_columns_of_the_text_table_stand_in_the_order_of_its_rows(folder):
+    table = pd.read_csv(folder / "generations.csv", keep_default_na=False)
+    pd.concat([table.query("language == @code") for code in ("ar", "en", "zh")]).to_csv(folder / "generations.csv", index=False)
+    expected = ["Full model", "× Arabic", "× English", "× Chinese"]
+    assert list(table2_generations.wide_table(folder).columns) == expected
+    assert drawn_texts(table2_generations.draw(folder))[:5] == ["Sentence", *expected]
+    assert len(table2_generations.draw(folder).axes[0].patches) == 6
+
+
 def test_the_same_sentence_twice_has_two_rows(folder):
     table = pd.read_csv(folder / "generations.csv", keep_default_na=False).assign(prompt="same")
     table.to_csv(folder / "generations.csv", index=False)

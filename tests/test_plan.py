@@ -544,7 +544,10 @@ def test_a_model_to_grow_is_planned_as_it_is_grown(configured) -> None:
     assert plan.weights[-1].bytes == 4 * reader.num_parameters
     grow, *others = plan.work
     assert (grow.stage, grow.note) == ("grow", "1 training steps, the first time only")
-    assert f"  together{sum(work.operations for work in others):>29.2e}   about" in plan_text(plan)
+    long = plan_of(replace(config, model=replace(config.model, recipe=replace(recipe, steps=[0, 10**6]))))
+    assert long.work[0].operations == 10**6 * grow.operations
+    for text in (plan_text(plan), plan_text(long)):
+        assert f"  together{sum(work.operations for work in others):>29.2e}   about" in text
 
 
 def test_a_model_of_the_hub_is_planned_from_its_shape_alone(configured, monkeypatch, tmp_path) -> None:

@@ -439,6 +439,16 @@ def test_the_report_of_a_sweep_says_what_was_run(sweep):
     assert "Seed 7 Versions python 3.11.2, torch 2.13.0 Started 2026-01-02T03:04:05+00:00 The paper" in text
 
 
+def test_what_few_runs_of_a_sweep_read_stands_with_the_rest(tmp_path):
+    for step in (0, 30):
+        run = write_job(tmp_path / f"{step}", step, languages=CODES)
+        data = json.loads((run / "run.json").read_text(encoding="utf-8"))["data"]
+        edit(run / "run.json", data=data if step else {"dataset": data["dataset"]})
+    text = sweep_page(tmp_path).text()
+    places = [text.index(f"{name} miniature, fingerprint") for name in ("Sentences", "Text", "Stories")]
+    assert places == sorted(places) and places[-1] < text.index("Seed 7")
+
+
 def test_what_the_runs_of_a_sweep_differ_in_is_named_or_counted(tmp_path):
     for step in range(5):
         run = write_job(tmp_path / f"{step}", step, languages=CODES, seed=step % 2)

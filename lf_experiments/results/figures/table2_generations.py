@@ -48,8 +48,13 @@ TINT, FAINT = "#FBE9DD", "#666666"
 
 
 def samples(folder: Path) -> pd.DataFrame:
-    """`generations.csv`; a text of nothing is empty, and `sample` numbers the sentences of a language from 0."""
-    table = read_table(folder / "generations.csv", texts=("prompt", "text"))
+    """`generations.csv`, the deactivations in the order of the languages; a text of nothing is empty.
+
+    `sample` numbers the sentences of a language from 0.
+    """
+    table = read_table(folder / "generations.csv").fillna({"text": ""})
+    order = [NOTHING, *table["language"].unique()]
+    table = table.sort_values("deactivated", key=lambda names: names.map(order.index), kind="stable")
     return table.assign(sample=table.groupby(["deactivated", "language"], sort=False).cumcount())
 
 
@@ -86,7 +91,7 @@ def draw(folder: Path, title: str = TITLE) -> Figure:
 
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:
-    """The samples of the first languages, without the regions of others, in the order of the languages."""
+    """The samples of the first languages, without the regions of others."""
     languages = list(table["language"].unique()[:LANGUAGES_SHOWN])
     is_shown = table["language"].isin(languages) & table["deactivated"].isin([NOTHING, *languages])
     return table[is_shown & (table["sample"] < SAMPLES_SHOWN)]

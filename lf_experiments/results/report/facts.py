@@ -61,8 +61,9 @@ def further_facts(run: dict[str, Any]) -> Facts:
 def facts_of_all(facts: list[Facts]) -> Facts:
     """What several runs have in common, and in what they differ; of many values only how many there are."""
     found: dict[str, dict[str, None]] = {}
-    for name, value in (pair for facts_of_one in facts for pair in facts_of_one.items()):
-        found.setdefault(name, {})[value] = None
+    for facts_of_one in sorted(facts, key=len, reverse=True):
+        for name, value in facts_of_one.items():
+            found.setdefault(name, {})[value] = None
     return {
         name: "; ".join(values) if len(values) <= FEW else f"{len(values)} different ones" for name, values in found.items()
     }
