@@ -1,4 +1,4 @@
-"""The figures of runs and sweeps, one module each, named as the paper numbers them: a table in, a figure out, no computation."""
+"""The figures of runs and sweeps, one module each, named as the paper numbers them: a table in, a figure out."""
 
 from __future__ import annotations
 
