@@ -85,6 +85,16 @@ def test_tables_come_back_as_they_were_written(tmp_path: Path) -> None:
         pd.testing.assert_frame_equal(run.read_table(name), table, check_dtype=False)
 
 
+def test_a_generated_text_stays_in_its_cell_whatever_a_model_writes(tmp_path: Path) -> None:
+    control = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, 0xFEFF, 0xFFFD)]
+    texts = [text for letter in control for text in (letter, f"a{letter}", f"{letter}b", f'a{letter}"b,\n{letter}')]
+    run = RunFolder(tmp_path)
+    for text in texts:
+        table = pd.DataFrame({"deactivated": ["none", "en"], "text": [text, "next"], "repetition": [0.5, 0.0]})
+        run.write_table("generations.csv", table)
+        pd.testing.assert_frame_equal(run.read_table("generations.csv"), table)
+
+
 def test_the_commit_is_that_of_our_own_source_tree() -> None:
     found = git_commit()
     source = Path(__file__).parents[1]

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lf_experiments.results.tables import read_json, read_table
+from lf_experiments.results.tables import read_json, read_table, write_csv
 from lf_experiments.storage import fingerprint, locked, remove_half_written, write_json, written_whole
 
 SCHEMA_VERSION = 1
@@ -151,7 +151,7 @@ class RunFolder:
             if temporary.suffix == ".parquet":
                 table.to_parquet(temporary, index=False)
             else:
-                table.to_csv(temporary, index=False)
+                write_csv(table, temporary)
 
     def read_table(self, name: str) -> pd.DataFrame:
         """A table of the run."""

@@ -16,7 +16,7 @@ from lf_experiments.results.figures import SWEEP_FIGURES, save_sweep_figures, sa
 from lf_experiments.results.figures.evolution import AXES
 from lf_experiments.results.report import write_sweep_report
 from lf_experiments.results.sweep_table import sweep_table
-from lf_experiments.results.tables import status_counts
+from lf_experiments.results.tables import status_counts, write_csv
 from lf_experiments.storage import written_whole
 
 
@@ -68,7 +68,7 @@ def write_sweep(folder: Path, sources: list[Path] | None = None, x: str = "train
     if (folder / "run.json").exists():
         raise InputError("out", folder, "this is the folder of a run, which has a report of its own", "give --out FOLDER")
     with written_whole(folder / "sweep.csv") as temporary:
-        table.to_csv(temporary, index=False)
+        write_csv(table, temporary)
     save_sweep_figures(folder, table, x)
     write_sweep_report(folder, table, duplicates(table) + unfinished(table))
     return table

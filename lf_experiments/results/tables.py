@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 from pathlib import Path
@@ -35,6 +36,15 @@ def read_table(path: Path, texts: tuple[str, ...] = ()) -> pd.DataFrame:
     """
     table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(texts, str))
     return table.assign(**table[list(texts)].fillna(""))
+
+
+def write_csv(table: pd.DataFrame, path: Path, index: bool = False) -> None:
+    """Write a table as CSV; a text with a carriage return, which a model may generate, stays in its cell.
+
+    Before Python 3.13 the csv module left such a text without quotes, and reading ended the row there.
+    """
+    returns = any("\r" in cell for column in table for cell in table[column] if isinstance(cell, str))
+    table.to_csv(path, index=index, quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL)
 
 
 def read_sweep(path: Path) -> pd.DataFrame:

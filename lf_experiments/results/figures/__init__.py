@@ -28,6 +28,7 @@ from lf_experiments.results.figures import (
     table3_generations_llama2,
     table4_deactivation_llama2,
 )
+from lf_experiments.results.tables import write_csv
 from lf_experiments.storage import write_text, written_whole
 
 FIGURES: tuple[ModuleType, ...] = (
@@ -146,7 +147,7 @@ def save_figure_of_run(module: ModuleType, run: Path, folder: Path) -> None:
     save_figure(module.draw(run), path)
     if module in TABLES:
         with written_whole(path.with_suffix(".csv")) as temporary:
-            module.wide_table(run).to_csv(temporary)
+            write_csv(module.wide_table(run), temporary, index=True)
         text = module.wide_text(run).reset_index()
         write_text(path.with_suffix(".md"), text.to_markdown(index=False, disable_numparse=True) + "\n")
 
