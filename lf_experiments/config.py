@@ -181,7 +181,7 @@ class Shape:
     parameters: int = MISSING
     """The published number of parameters, tied ones counted once."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """Whatever else of config.json the number of parameters depends on, under the names it has there."""
+    """Whatever else of config.json a plan depends on, under the names it has there."""
 
 
 @dataclass

@@ -92,16 +92,6 @@ def test_the_steps_of_bloom_are_those_that_were_published() -> None:
             assert set(hub.known_bad) <= set(steps)
 
 
-EXPERIMENTS = options_of("experiment")
-
-
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_the_second_line_of_an_experiment_is_its_command(experiment: str) -> None:
-    first, second, third, *_ = (CONF / "experiment" / f"{experiment}.yaml").read_text(encoding="utf-8").splitlines()
-    assert (first, second) == ("# @package _global_", f"# python -m lf_experiments experiment={experiment}")
-    assert third.startswith("# ")
-
-
 def test_a_typo_in_a_yaml_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "dataset").mkdir()
     (tmp_path / "dataset" / "mine.yaml").write_text("name: mine\nsource: files\nroot: x\nsentence: 3\n")

@@ -67,6 +67,7 @@ from lf_experiments.corpora.parallel import drawn_sentences
 from lf_experiments.models.checkpoints import checkpoint_folder
 from lf_experiments.models.load import load_reader
 from lf_experiments.models.nano.growth import training_step, untrained_model
+from lf_experiments.neurons.capture import sentences_at_once
 from lf_experiments.plan.footprint import key_neurons_at_most
 from lf_experiments.plan.placement import overflow
 from lf_experiments.plan.plan import Plan, plan_of
@@ -428,9 +429,12 @@ def test_given_memory_limits_replace_what_is_left_free(configured) -> None:
 def test_what_is_left_free_grows_with_the_batch(configured) -> None:
     unknown = DatasetConfig("ntrex", SentenceSource.ntrex, repository="org/ntrex", sentences=100)
     parts = {"dataset": unknown, "stages": [Stage.capture], **on("1x80GiB")}
-    few, many = (plan_of(configured(hub_model(LLAMA_70B), runtime=RuntimeConfig(tokens), **parts)) for tokens in (300, 3000))
+    few, many, most = (
+        plan_of(configured(hub_model(LLAMA_70B), runtime=RuntimeConfig(tokens), **parts)) for tokens in (150, 1500, 10**6)
+    )
     assert few.reserve == GIB + few.working
-    assert many.working == 10 * few.working > 10 * 300 * 28672 * 2
+    assert many.working == 10 * few.working > 10 * 150 * 28672 * 2
+    assert most.working / many.working == sentences_at_once(80 * 28672) / 50  # a capture does not read more at once
 
 
 def test_what_is_left_free_holds_scores_logits_and_kept_keys_where_they_are_large(configured) -> None:
@@ -530,6 +534,8 @@ def test_a_model_to_grow_is_planned_as_it_is_grown(configured) -> None:
     )
     plan = plan_of(config)
     assert not config.cache_folder.exists()
+    assert plan.work[0].stage == "grow"
+    assert f"  together{sum(work.operations for work in plan.work):>29.2e}   about" in plan_text(plan)
     folder = checkpoint_folder(config)
     reader = load_reader(folder, config.model)
     assert (plan.parameters, plan.neurons) == (reader.num_parameters, 2 * 128)
@@ -540,14 +546,15 @@ def test_a_model_to_grow_is_planned_as_it_is_grown(configured) -> None:
     files = list(config.cache_folder.rglob("*.safetensors"))
     assert len(files) == 2
     assert grown.bytes == pytest.approx(sum(path.stat().st_size for path in files), rel=0.15)
-    assert (plan.download.bytes, plan.download.note) == (0, "grown here")
+    assert (plan.download.bytes, plan.download.note) == (0, "they are grown here")
     assert plan.weights[-1].bytes == 4 * reader.num_parameters
     grow, *others = plan.work
     assert (grow.stage, grow.note) == ("grow", "1 training steps, the first time only")
+    again = plan_of(config)
+    assert again.work == others
+    assert (again.download.bytes, again.download.note) == (0, "they are here")
     long = plan_of(replace(config, model=replace(config.model, recipe=replace(recipe, steps=[0, 10**6]))))
     assert long.work[0].operations == 10**6 * grow.operations
-    for text in (plan_text(plan), plan_text(long)):
-        assert f"  together{sum(work.operations for work in others):>29.2e}   about" in text
 
 
 def test_a_model_of_the_hub_is_planned_from_its_shape_alone(configured, monkeypatch, tmp_path) -> None:

@@ -100,6 +100,15 @@ def test_a_silent_neuron_is_never_key(planted):
     assert not regions.is_key_GLN[:, 1, 8].any()
 
 
+def test_a_sentence_that_activates_nothing_contributes_nothing(planted):
+    planted[:, 0] = 0
+    kept = torch.arange(len(LANGUAGE_S)) > 0
+    regions, without = probe(planted, LANGUAGE_S, 2.0), probe(planted[:, kept], LANGUAGE_S[kept], 2.0)
+    assert without.sklr > 0
+    assert torch.equal(regions.is_key_GLN, without.is_key_GLN)
+    torch.testing.assert_close(regions.score_GLN, without.score_GLN)
+
+
 def test_the_norm_runs_over_all_layers(planted):
     """A louder last layer lowers the contributions of the first: eq. (6) scales all layers of a sentence together."""
     louder = planted.clone()

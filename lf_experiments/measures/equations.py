@@ -24,8 +24,11 @@ def activation_norm(h_LSN: Tensor) -> Tensor:
 
 
 def activation_vectors(h_SN: Tensor, norm_S: Tensor) -> Tensor:
-    """Eq. (6), sec. 3.1: the part of the unit activation vectors that lies in one layer, (S, N) in float64."""
-    return h_SN.to(torch.float64) / norm_S[:, None]
+    """Eq. (6), sec. 3.1: the part of the unit activation vectors that lies in one layer, (S, N) in float64.
+
+    A sample that activates nothing stays 0.
+    """
+    return h_SN.to(torch.float64) / norm_S.where(norm_S > 0, 1)[:, None]
 
 
 def similarity_map(gram_SS: Tensor) -> Tensor:

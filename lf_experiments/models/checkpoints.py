@@ -117,15 +117,20 @@ def training_tokens(recipe: Recipe | None, checkpoint: CheckpointConfig, hub: Hu
     return None if step is None or tokens_per_step is None else step * tokens_per_step
 
 
-def grown_model(name: str, recipe: Recipe, cache: Path) -> Path:
-    """The folder with one `step<N>` per published step of a recipe, grown on first use.
+def grown_folder(name: str, recipe: Recipe, cache: Path) -> Path:
+    """The folder of a model that is grown, whether it is there or not.
 
-    Its name says what it was grown from: the recipe, the miniature world, and the libraries that did the arithmetic.
+    Its name says what it is grown from: the recipe, the miniature world, and the libraries that do the arithmetic.
     """
     recipe_values = {**asdict(recipe), "architecture": recipe.architecture.value}
     libraries = [module.__version__ for module in (torch, transformers, tokenizers)]
     content = fingerprint([recipe_values, files_fingerprint(world_files()), libraries])
-    folder = cache / "models" / f"{name}-{content}"
+    return cache / "models" / f"{name}-{content}"
+
+
+def grown_model(name: str, recipe: Recipe, cache: Path) -> Path:
+    """The folder with one `step<N>` per published step of a recipe, grown on first use."""
+    folder = grown_folder(name, recipe, cache)
     with made_once(folder) as partial:
         if partial:
             from lf_experiments.models.nano.growth import grow

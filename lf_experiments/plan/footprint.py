@@ -9,6 +9,7 @@ from lf_experiments.config import Config, Stage
 from lf_experiments.evaluations.perplexity import CHUNK_LOGITS, LONGEST_WINDOW
 from lf_experiments.evaluations.story_cloze import HELD_LOGITS
 from lf_experiments.models.load import Reader
+from lf_experiments.neurons.capture import sentences_at_once
 from lf_experiments.plan.model import PlannedModel
 from lf_experiments.plan.placement import Device
 from lf_experiments.plan.reading import Batch, Reading, batches
@@ -67,7 +68,9 @@ def working_bytes(config: Config, reader: Reader, read: Reading, bytes_per_weigh
 def all_batches(config: Config, reader: Reader, read: Reading) -> list[Batch]:
     """The batches of every stage. Text that is not known is taken to fill whole windows."""
     budget, processes = config.runtime.batch_tokens, config.runtime.num_processes
-    found = [batch for lengths in [read.sentences, *read.windows.values()] for batch in batches(lengths, budget, processes)]
+    rows = sentences_at_once(len(reader.sites) * reader.num_neurons_per_layer)
+    found = batches(read.sentences, budget, processes, rows)
+    found += [batch for lengths in read.windows.values() for batch in batches(lengths, budget, processes)]
     size = config.text.window or (reader.context and min(reader.context, LONGEST_WINDOW))
     if Stage.deactivate in config.stages and not read.windows and size:
         found.append((max(1, budget // size), size))

@@ -19,6 +19,7 @@ from lf_experiments.models.checkpoints import (
     SAFETENSORS,
     TOKENIZER_FILES,
     checkpoint_folder,
+    grown_folder,
     hub_revision,
     matching_files,
 )
@@ -54,7 +55,7 @@ class PlannedModel:
     stored_note: str
     """Which number format that is, and whether it is known."""
     is_here: bool
-    """Whether its weights are on this machine, or are grown here."""
+    """Whether its weights are on this machine."""
 
     @property
     def has_tokenizer(self) -> bool:
@@ -77,7 +78,7 @@ def planned_model(config: Config) -> PlannedModel:
     Raises `InputError` for a model whose configuration is neither here nor known, and for one that could not be read with.
     """
     if config.model.recipe:
-        return planned_growth(config.model)
+        return planned_growth(config)
     folder = checkpoint_folder(config) if config.model.path else cached_weights(config)
     architecture = architecture_of(config)
     refuse_hidden_neurons(architecture.get_text_config())
@@ -85,14 +86,15 @@ def planned_model(config: Config) -> PlannedModel:
     return PlannedModel(reader, *stored(architecture, folder, reader.num_parameters), folder is not None)
 
 
-def planned_growth(config: ModelConfig) -> PlannedModel:
-    """A model to grow, with the tokenizer that it would be given."""
-    recipe = config.recipe
+def planned_growth(config: Config) -> PlannedModel:
+    """A model that is grown, or to be grown, with the tokenizer that it is given."""
+    model, recipe = config.model, config.model.recipe
     tokenizer = trained_tokenizer(training_sentences(), recipe.vocabulary, recipe.window)
     with torch.device("meta"):
         empty = untrained_model(recipe, tokenizer)
-    other = load_tokenizer(Path(config.tokenizer).expanduser(), config.trust_remote_code) if config.tokenizer else None
-    return PlannedModel(reader_of(config, empty, other or tokenizer), 4, "float32", True)
+    other = load_tokenizer(Path(model.tokenizer).expanduser(), model.trust_remote_code) if model.tokenizer else None
+    is_grown = grown_folder(model.name, recipe, config.cache_folder).is_dir()
+    return PlannedModel(reader_of(model, empty, other or tokenizer), 4, "float32", is_grown)
 
 
 def reader_of(config: ModelConfig, empty: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> Reader:

@@ -76,7 +76,7 @@ def plan_of(config: Config) -> Plan:
         reserve=reserved(config, working),
         processes=processes,
         reading=read,
-        work=work(config, reader.model, read),
+        work=work(config, planned, read),
         rate=rate(config, processes[0], bytes_per_weight),
         memory=host_memory(config, planned, processes, libraries, working),
         cache=cache_amounts(config, reader),
@@ -86,8 +86,8 @@ def plan_of(config: Config) -> Plan:
 
 def download(config: Config, planned: PlannedModel) -> Amount:
     """What is still to be fetched of the weights."""
-    if planned.is_here:
-        return Amount("to download", 0, "grown here" if config.model.recipe else "they are here")
+    if planned.is_here or config.model.recipe:
+        return Amount("to download", 0, "they are here" if planned.is_here else "they are grown here")
     repository, revision = hub_revision(config.model.hub, config.checkpoint.step)
     size = planned.stored_bytes * planned.reader.num_parameters
     note = f"from {repository}@{revision}, stored as {planned.stored_note}"

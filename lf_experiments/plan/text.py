@@ -6,7 +6,7 @@ from lf_experiments.plan.footprint import Amount
 from lf_experiments.plan.placement import UNKNOWN, Device, overflow
 from lf_experiments.plan.plan import GPU_BYTES, Plan
 from lf_experiments.plan.reading import NOT_READ
-from lf_experiments.plan.work import GROW, Work
+from lf_experiments.plan.work import Work
 
 Row = tuple[str, str, str]
 """What, how much, and what to know of it."""
@@ -117,7 +117,7 @@ def work_rows(plan: Plan) -> list[Row]:
     rows = [(work.stage, "not known", work.note) if work.operations is None else work_row(plan, work) for work in plan.work]
     if plan.rate.throughput is None:
         return [*rows, ("time", "not known", plan.rate.note)]
-    known = sum(work.operations for work in plan.work if work.operations is not None and work.stage != GROW)
+    known = sum(work.operations for work in plan.work if work.operations is not None)
     together = ("together", f"{known:.2e}", f"about {duration(known / plan.rate.throughput)}, as far as known")
     return [*rows, together, ("in a second", f"{plan.rate.throughput:.2e}", plan.rate.note)]
 

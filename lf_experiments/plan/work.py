@@ -18,11 +18,9 @@ from transformers.pytorch_utils import Conv1D
 from lf_experiments.config import Config, Recipe, Stage
 from lf_experiments.models.families import neuron_sites, neurons_per_layer
 from lf_experiments.neurons.capture import sentences_at_once
+from lf_experiments.plan.model import PlannedModel
 from lf_experiments.plan.placement import Device
 from lf_experiments.plan.reading import Batch, Reading, batches
-
-GROW = "grow"
-"""The stage before all others, for models that are grown."""
 
 EFFICIENCY = 0.5
 """What forward passes are assumed to reach of the rate of a matrix product; BLOOM-560M has reached 0.59 on a processor."""
@@ -38,16 +36,17 @@ class Work:
     note: str
 
 
-def work(config: Config, model: PreTrainedModel, read: Reading) -> list[Work]:
-    """The operations of every stage that reads with the model, and of growing a model that is grown."""
-    grown = [growth(config.model.recipe, model)] if config.model.recipe else []
-    return grown + [WORK[stage](config, model, read) for stage in config.stages if stage in WORK]
+def work(config: Config, planned: PlannedModel, read: Reading) -> list[Work]:
+    """The operations of every stage that reads with the model, and of growing one that is still to be grown."""
+    model = planned.reader.model
+    to_grow = [growth(config.model.recipe, model)] if config.model.recipe and not planned.is_here else []
+    return to_grow + [WORK[stage](config, model, read) for stage in config.stages if stage in WORK]
 
 
 def growth(recipe: Recipe, model: PreTrainedModel) -> Work:
     """The training steps: a forward pass and a backward pass of twice its operations, with the head."""
     once = forward_operations(model, [(recipe.batch_size, recipe.window)], recipe.batch_size * recipe.window)
-    return Work(GROW, 3 * max(recipe.steps) * once, f"{max(recipe.steps):,} training steps, the first time only")
+    return Work("grow", 3 * max(recipe.steps) * once, f"{max(recipe.steps):,} training steps, the first time only")
 
 
 def capture_work(config: Config, model: PreTrainedModel, read: Reading) -> Work:
