@@ -65,16 +65,19 @@ def split(captured: Captured, sizes: list[int]) -> list[Captured]:
 
 
 def joined(files: list[safe_open]) -> Captured:
-    """Kept captures of the same model, one after the other."""
+    """Kept captures of the same model, one after the other; each file is closed, and its memory free, once it is read."""
+    num_parameters = int(files[0].metadata()["num_parameters"])
     tokens_S = torch.cat([file.get_tensor("tokens_S") for file in files])
     layers, _, neurons = files[0].get_slice("h_LSN").get_shape()
     h_LSN = torch.empty(layers, len(tokens_S), neurons)
     row = 0
-    for file in files:
-        part_LSN = file.get_tensor("h_LSN")
+    for opened in files:
+        with opened as file:
+            part_LSN = file.get_tensor("h_LSN")
         h_LSN[:, row : row + part_LSN.shape[1]] = part_LSN
         row += part_LSN.shape[1]
-    return Captured(h_LSN, tokens_S, int(files[0].metadata()["num_parameters"]))
+        del part_LSN
+    return Captured(h_LSN, tokens_S, num_parameters)
 
 
 def write_capture(path: Path, captured: Captured) -> None:
