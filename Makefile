@@ -2,6 +2,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
+CORES  ?= 2
 
 .PHONY: help run test test-slow lint bench paper-in-miniature clean
 
@@ -11,8 +12,8 @@ help:  ## Show what there is
 run: $(VENV)/.installed  ## Set up, and run the default job (or: make run ARGS="seed=1 dataset.sentences=50")
 	$(BIN)/python -m lf_experiments $(ARGS)
 
-test: $(VENV)/.installed  ## Set up, and run the tests, except the slow ones
-	$(BIN)/python -m pytest
+test: $(VENV)/.installed  ## Set up, and run the tests, except the slow ones, on so many cores (make test CORES=4)
+	$(BIN)/python -m pytest -n $(CORES) --dist loadfile
 
 test-slow: $(VENV)/.installed  ## Run the slow tests: they grow whole models and build environments
 	$(BIN)/python -m pytest -m slow

@@ -22,6 +22,12 @@ from lf_experiments.storage import fingerprint
 
 log = logging.getLogger(__name__)
 
+CHECKPOINT = "checkpoint="
+"""Before the option that an override chooses."""
+
+FINAL = sys.maxsize
+"""Stands for the step of the final weights, after all others."""
+
 SWEEP_NAME = "LF_EXPERIMENTS_SWEEP"
 """The environment variable that names the folder of the sweep; jobs in other processes inherit it."""
 
@@ -156,24 +162,28 @@ def keep_published_steps(config: DictConfig) -> None:
 
 def matched_steps(config: DictConfig) -> tuple[list[str], list[str]]:
     """The checkpoint options of a sweep, by step: those that every model has published, and the others."""
-    steps: dict[str, int] = {}
-    published: dict[str, bool] = {}
-    for overrides in job_overrides(config):
-        option = next(override for override in overrides if override.startswith("checkpoint=")).removeprefix("checkpoint=")
-        step, is_published = step_of_job(job_config(config, overrides))
-        steps[option] = step
-        published[option] = published.get(option, True) and is_published
-    ordered = sorted(steps, key=steps.__getitem__)
-    return [option for option in ordered if published[option]], [option for option in ordered if not published[option]]
+    jobs = job_overrides(config)
+    options = {override.removeprefix(CHECKPOINT) for job in jobs for override in job if override.startswith(CHECKPOINT)}
+    steps = {option: step_of_option(option) for option in options}
+    beside = {tuple(override for override in job if not override.startswith(CHECKPOINT)) for job in jobs}
+    published = set.intersection(*(published_steps(config, list(overrides)) for overrides in beside))
+    ordered = sorted(options, key=lambda option: (steps[option], option))
+    kept = [option for option in ordered if steps[option] in published]
+    return kept, [option for option in ordered if option not in kept]
 
 
-def step_of_job(composed: DictConfig) -> tuple[int, bool]:
-    """The training step of a job, and whether its model has published it; the final weights stand after all steps."""
-    if OmegaConf.is_missing(composed.checkpoint, "step"):
-        return sys.maxsize, False
-    config: Config = OmegaConf.to_object(composed)
-    step = config.checkpoint.step
-    return (sys.maxsize, True) if step is None else (step, step in config.model.published_steps)
+def step_of_option(option: str) -> int:
+    """The training step of a checkpoint option: `FINAL` for the final weights, -1 where it leaves the step to the user."""
+    checkpoint = GlobalHydra.instance().config_loader().repository.load_config(f"checkpoint/{option}").config
+    if OmegaConf.is_missing(checkpoint, "step"):
+        return -1
+    return FINAL if checkpoint.step is None else checkpoint.step
+
+
+def published_steps(config: DictConfig, overrides: list[str]) -> set[int]:
+    """The training steps that the model of a job has published, `FINAL` among them."""
+    composed: Config = OmegaConf.to_object(job_config(config, [*overrides, f"{CHECKPOINT}final"]))
+    return {*composed.model.published_steps, FINAL}
 
 
 def name_jobs(config: DictConfig, jobs: list[list[str]]) -> None:
