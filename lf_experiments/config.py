@@ -123,11 +123,11 @@ class Recipe:
     """Entries of the byte-level BPE tokenizer, the 256 bytes included."""
     window: int = 128
     """Tokens per training window."""
-    batch_size: int = 16
+    batch_size: int = 20
     """Windows per training step."""
     learning_rate: float = 3e-3
     warmup_steps: int = 50
-    switch_probability: float = 0.6
+    switch_probability: float = 0.8
     """How often any other training story goes on in another language after a sentence."""
     cue_probability: float = 0.5
     """How often a training story keeps its language up to its ending, and announces the language of that."""

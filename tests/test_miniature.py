@@ -164,14 +164,14 @@ def test_an_unknown_split_is_named() -> None:
         meanings("validation")
 
 
-def test_stories_have_four_sentences_of_one_subject_that_no_other_text_has() -> None:
+def test_stories_begin_with_three_sentences_of_one_subject_that_no_other_text_has() -> None:
     told = miniature_stories(list(MINIATURE_LANGUAGES))
     assert list(told) == list(MINIATURE_LANGUAGES)
     subject_of = {sentence(meaning, code): meaning.subject for code in told for meaning in meanings("text")}
     for language, stories in told.items():
         elsewhere = sentences_of("training")[language] | sentences_of("analysis")[language]
         for story in stories:
-            assert len(set(story.sentences)) == 4
+            assert len(set(story.sentences)) == 3
             assert not elsewhere & set(story.sentences)
             about = {subject_of[text] for text in story.sentences}
             assert [subject_of[ending] in about for ending in story.endings] == [story.right == 0, story.right == 1]

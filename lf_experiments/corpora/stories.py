@@ -38,7 +38,7 @@ class Story:
     name: str
     """The identifier that its translations share."""
     sentences: list[str]
-    """The four sentences of the beginning."""
+    """The beginning; four sentences in XStoryCloze."""
     endings: tuple[str, str]
     """In English, whatever the language of the beginning."""
     right: int

@@ -56,11 +56,11 @@ def pairs_of_plots() -> list[tuple[Plot, Plot]]:
 
 
 def plots(subject: str) -> list[Plot]:
-    """Stories of a subject, each with an ending of its own after four of the subject's other held-out meanings."""
+    """Stories of a subject, each with an ending of its own after three of the subject's other held-out meanings."""
     kept = meanings("text", subject)
     rng = random.Random(subject)
     return [
-        Plot(tuple(rng.sample([meaning for meaning in kept if meaning != ending], 4)), ending)
+        Plot(tuple(rng.sample([meaning for meaning in kept if meaning != ending], 3)), ending)
         for ending in kept[:STORIES_PER_SUBJECT]
     ]
 
