@@ -53,8 +53,7 @@ def ratios(rounds: int) -> list[Ratio]:
 def bare_forward(reader: Reader, texts: list[str], batch_tokens: int) -> None:
     """The batches of a capture through the model, with nothing recorded."""
     sequences = reader.token_ids(texts)
-    num_neurons = len(reader.sites) * reader.num_neurons_per_layer
-    for rows in sentence_batches([len(sequence) for sequence in sequences], batch_tokens, num_neurons):
+    for rows in sentence_batches([len(sequence) for sequence in sequences], batch_tokens, reader.num_neurons):
         ids_BT, mask_BT = padded([sequences[row] for row in rows], reader.model.device)
         reader.model.base_model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False)
 

@@ -70,6 +70,11 @@ class Reader:
         return neurons_per_layer(self.model.config.get_text_config())
 
     @property
+    def num_neurons(self) -> int:
+        """Neurons of all layers, K."""
+        return len(self.sites) * self.num_neurons_per_layer
+
+    @property
     def num_parameters(self) -> int:
         """Parameters of the model, tied ones counted once."""
         return self.model.num_parameters()

@@ -49,8 +49,7 @@ def activations(reader: Reader, sentences: list[tuple[str, list[int]]], batch_to
     """
     texts = [text for text, _ in sentences]
     sequences = [sequence for _, sequence in sentences]
-    num_neurons = len(reader.sites) * reader.num_neurons_per_layer
-    groups = sentence_batches([len(sequence) for sequence in sequences], batch_tokens, num_neurons)
+    groups = sentence_batches([len(sequence) for sequence in sequences], batch_tokens, reader.num_neurons)
 
     def read(rows: list[int]) -> Tensor:
         h_LBN = batch_activation(reader, *padded([sequences[row] for row in rows], input_device(reader.model)))

@@ -9,10 +9,9 @@ from lf_experiments.config import Config, Stage
 from lf_experiments.evaluations.perplexity import CHUNK_LOGITS, LONGEST_WINDOW
 from lf_experiments.evaluations.story_cloze import HELD_LOGITS
 from lf_experiments.models.load import Reader
-from lf_experiments.neurons.capture import sentences_at_once
 from lf_experiments.plan.model import PlannedModel
 from lf_experiments.plan.placement import Device
-from lf_experiments.plan.reading import Batch, Reading, batches
+from lf_experiments.plan.reading import Batch, Reading, batches, capture_batches
 from lf_experiments.plan.work import head_width
 
 FLOAT32, FLOAT64 = 4, 8
@@ -68,8 +67,7 @@ def working_bytes(config: Config, reader: Reader, read: Reading, bytes_per_weigh
 def all_batches(config: Config, reader: Reader, read: Reading) -> list[Batch]:
     """The batches of every stage. Text that is not known is taken to fill whole windows."""
     budget, processes = config.runtime.batch_tokens, config.runtime.num_processes
-    rows = sentences_at_once(len(reader.sites) * reader.num_neurons_per_layer)
-    found = batches(read.sentences, budget, processes, rows)
+    found = capture_batches(config, read, reader.num_neurons)
     found += [batch for lengths in read.windows.values() for batch in batches(lengths, budget, processes)]
     size = config.text.window or (reader.context and min(reader.context, LONGEST_WINDOW))
     if Stage.deactivate in config.stages and not read.windows and size:
@@ -175,7 +173,7 @@ def cache_amounts(config: Config, reader: Reader) -> list[Amount]:
 
 def capture_bytes(config: Config, reader: Reader) -> int:
     """The files of activations of all languages."""
-    one = config.dataset.sentences * (len(reader.sites) * reader.num_neurons_per_layer * FLOAT32 + 8) + CAPTURE_HEADER_BYTES
+    one = config.dataset.sentences * (reader.num_neurons * FLOAT32 + 8) + CAPTURE_HEADER_BYTES
     return len(config.languages) * one
 
 
@@ -194,7 +192,7 @@ def folder_amounts(config: Config, reader: Reader) -> list[Amount]:
             Amount("similarity.npy", sentences**2 * FLOAT32 + NUMPY_HEADER_BYTES, f"{sentences:,} x {sentences:,} float32")
         )
     if Stage.probe in config.stages:
-        rows = key_neurons_at_most(config, len(reader.sites) * reader.num_neurons_per_layer)
+        rows = key_neurons_at_most(config, reader.num_neurons)
         amounts.append(Amount("key_neurons.parquet", rows * KEY_NEURON_BYTES, f"at most, {rows:,} key neurons"))
     return amounts
 

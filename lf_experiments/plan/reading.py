@@ -12,6 +12,7 @@ from lf_experiments.evaluations.perplexity import text_windows
 from lf_experiments.evaluations.story_cloze import lengths, rows_at_once
 from lf_experiments.models.batches import rows_by_budget
 from lf_experiments.models.load import Reader
+from lf_experiments.neurons.capture import sentences_at_once
 from lf_experiments.plan.model import PlannedModel
 
 SENTENCE_TOKENS = 30
@@ -105,6 +106,12 @@ def prompts(config: Config, sentences: list[int]) -> list[Batch]:
     asked = [length for first in firsts for length in sentences[first : first + config.generation.samples]]
     shares = [asked[rank :: config.runtime.num_processes] for rank in range(config.runtime.num_processes)]
     return [(len(share), max(share)) for share in shares if share]
+
+
+def capture_batches(config: Config, read: Reading, num_neurons: int) -> list[Batch]:
+    """The batches in which a model with so many neurons would read the sentences."""
+    budget, processes = config.runtime.batch_tokens, config.runtime.num_processes
+    return batches(read.sentences, budget, processes, sentences_at_once(num_neurons))
 
 
 def is_here(corpus: DatasetConfig | TextConfig | ClozeConfig) -> bool:

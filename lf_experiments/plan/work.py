@@ -17,10 +17,9 @@ from transformers.pytorch_utils import Conv1D
 
 from lf_experiments.config import Config, Recipe, Stage
 from lf_experiments.models.families import neuron_sites, neurons_per_layer
-from lf_experiments.neurons.capture import sentences_at_once
 from lf_experiments.plan.model import PlannedModel
 from lf_experiments.plan.placement import Device
-from lf_experiments.plan.reading import Batch, Reading, batches
+from lf_experiments.plan.reading import Batch, Reading, batches, capture_batches
 
 EFFICIENCY = 0.5
 """What forward passes are assumed to reach of the rate of a matrix product; BLOOM-560M has reached 0.59 on a processor."""
@@ -51,8 +50,7 @@ def growth(recipe: Recipe, model: PreTrainedModel) -> Work:
 
 def capture_work(config: Config, model: PreTrainedModel, read: Reading) -> Work:
     """Every sentence once, without the head."""
-    rows = sentences_at_once(len(neuron_sites(model)) * neurons_per_layer(model.config.get_text_config()))
-    found = batches(read.sentences, config.runtime.batch_tokens, config.runtime.num_processes, rows)
+    found = capture_batches(config, read, len(neuron_sites(model)) * neurons_per_layer(model.config.get_text_config()))
     tokens = sum(rows * tokens for rows, tokens in found)
     note = f"every sentence once: {tokens:,} tokens with padding, batches: {len(found):,}"
     return Work("capture", forward_operations(model, found), note)

@@ -49,9 +49,7 @@ def write_csv(table: pd.DataFrame, path: Path, index: bool = False) -> None:
 
 def read_sweep(path: Path) -> pd.DataFrame:
     """A `sweep.csv` as it was written; text stays text where it looks like a number."""
-    texts = list(SWEEP_TEXTS)
-    table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype={name: str for name in texts})
-    return table.assign(**table[texts].fillna(""))
+    return read_table(path, SWEEP_TEXTS)
 
 
 def read_json(path: Path) -> Any:
@@ -69,6 +67,11 @@ def checkpoint_text(metrics: dict[str, Any]) -> str:
 def region_sizes(regions: pd.DataFrame) -> pd.DataFrame:
     """The columns `key_neurons` and `neurons` of `regions.csv` summed over layers, one row per language, in map order."""
     return regions.groupby("language", sort=False)[["key_neurons", "neurons"]].sum()
+
+
+def key_neurons_by_layer(folder: Path) -> pd.Series:
+    """Key neurons of all languages together, layer by layer, of a run."""
+    return read_table(folder / "regions.csv").groupby("layer")["key_neurons"].sum()
 
 
 def perplexity_text(perplexity: float) -> str:

@@ -17,8 +17,8 @@ from lf_experiments.results.tables import read_table
 NEEDS = ("cloze.csv",)
 TITLE = "Story cloze without a key region"
 CAPTION = (
-    "How often the model finds the right one of two English endings likelier, after the first four sentences of a story in "
-    "each language (the paper's cross-lingual task, appendix B). Bars are one standard error of the accuracy of the full "
+    "How often the model finds the right one of two English endings likelier, after the beginning of a story in each "
+    "language (the paper's cross-lingual task, appendix B). Bars are one standard error of the accuracy of the full "
     "model to each side. Beside it, the accuracy while key neurons are set to zero: those of the language of the story, those "
     "of each other language, or as many random neurons as the largest key region has. Guessing is right half of the time."
 )

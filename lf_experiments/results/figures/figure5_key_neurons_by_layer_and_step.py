@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from lf_experiments.results.figures import evolution, style
-from lf_experiments.results.tables import count_text, evolutions, read_table
+from lf_experiments.results.tables import count_text, evolutions, key_neurons_by_layer
 
 TITLE = "Key neurons by layer over training"
 CAPTION = (
@@ -44,7 +44,7 @@ def draw_panel(axes: Axes, line: pd.DataFrame, x: str) -> None:
     colours = colormaps["viridis"](np.linspace(0, 0.92, len(line)))
     every = -(-len(line) // NAMED_LINES)
     for number, (folder, run) in enumerate(line.iterrows()):
-        sizes = read_table(folder / "regions.csv").groupby("layer")["key_neurons"].sum()
+        sizes = key_neurons_by_layer(folder)
         evolution.plot(
             axes,
             sizes.index.to_numpy(),

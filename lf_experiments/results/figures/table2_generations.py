@@ -52,7 +52,7 @@ def samples(folder: Path) -> pd.DataFrame:
 
     `sample` numbers the sentences of a language from 0.
     """
-    table = read_table(folder / "generations.csv").fillna({"text": ""})
+    table = read_table(folder / "generations.csv", ("prompt", "text"))
     order = [NOTHING, *table["language"].unique()]
     table = table.sort_values("deactivated", key=lambda names: names.map(order.index), kind="stable")
     return table.assign(sample=table.groupby(["deactivated", "language"], sort=False).cumcount())

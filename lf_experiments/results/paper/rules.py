@@ -18,7 +18,15 @@ import pandas as pd
 from lf_experiments.languages import language_name
 from lf_experiments.results.figures.evolution import probed
 from lf_experiments.results.figures.table1_deactivation import RANDOM, increases
-from lf_experiments.results.tables import count_text, increase_text, read_table, region_sizes, score_text, share_text
+from lf_experiments.results.tables import (
+    count_text,
+    increase_text,
+    key_neurons_by_layer,
+    read_table,
+    region_sizes,
+    score_text,
+    share_text,
+)
 
 LEAST_POINTS = 3
 """Two points are no trend."""
@@ -133,11 +141,6 @@ def at_both_ends(means: tuple[float, float, float], relation: Callable[[float, f
 def depth_text(name: str, means: tuple[float, float, float], text: Callable[[float], str]) -> str:
     first, middle, last = map(text, means)
     return f"{name}: first {first}, between {middle}, last {last}"
-
-
-def key_neurons_by_layer(folder: Path) -> pd.Series:
-    """Key neurons of all languages together, layer by layer."""
-    return read_table(folder / "regions.csv").groupby("layer")["key_neurons"].sum()
 
 
 def distant_languages(folder: Path) -> Finding | None:

@@ -17,7 +17,15 @@ from lf_experiments.results.figures.table2_generations import column_name, measu
 from lf_experiments.results.paper.numbers import TABLES, beside_paper_text
 from lf_experiments.results.paper.verdicts import Part, Verdict
 from lf_experiments.results.report.page import Table, plain_table, strong
-from lf_experiments.results.tables import perplexity_text, read_json, read_table, region_sizes, score_text, share_text
+from lf_experiments.results.tables import (
+    key_neurons_by_layer,
+    perplexity_text,
+    read_json,
+    read_table,
+    region_sizes,
+    score_text,
+    share_text,
+)
 
 KINDS = 3
 """Lines per row of the paper's tables: measured, paper, difference."""
@@ -190,7 +198,7 @@ def layers(folder: Path) -> Table | None:
     table = read_table(folder / "layers.csv")
     text = pd.DataFrame({"Layer": table["layer"], "LRDS": table["lrds"].map(score_text), "SADS": table["sads"].map(score_text)})
     if (folder / "regions.csv").exists():
-        key_neurons = read_table(folder / "regions.csv").groupby("layer")["key_neurons"].sum()
+        key_neurons = key_neurons_by_layer(folder)
         text["Key neurons"] = table["layer"].map(key_neurons).map("{:,}".format)
     return plain_table(text)
 
