@@ -110,6 +110,10 @@ class Stage(Enum):
     report = "report"
 
 
+LEAST_VOCABULARY = 258
+"""Entries that a byte-level tokenizer has at least: the bytes, padding, and the end of a text."""
+
+
 @dataclass
 class Recipe:
     """How a tiny model is grown: its architecture, what it reads, and the training steps that are published."""
@@ -490,6 +494,8 @@ def check_model(model: ModelConfig, checkpoint: CheckpointConfig) -> None:
         )
     if model.hub:
         check_revisions(model.hub)
+    if model.recipe:
+        check_recipe(model.recipe)
     published = model.published_steps
     if checkpoint.step is not None and checkpoint.step not in published:
         choices = f"its steps are {in_words(published)}" if published else "it has only its final weights"
@@ -535,6 +541,22 @@ def in_words(steps: list[int]) -> str:
             end = start + 1
         start = end
     return ", ".join(words)
+
+
+def check_recipe(recipe: Recipe) -> None:
+    for name, least in (("layers", 1), ("heads", 1), ("window", 2), ("batch_size", 1), ("vocabulary", LEAST_VOCABULARY)):
+        at_least(f"model.recipe.{name}", getattr(recipe, name), least)
+    if not recipe.steps or min(recipe.steps) < 0:
+        raise InputError(
+            "model.recipe.steps", recipe.steps, "it names no step to publish", "give steps from 0 on, such as [0,100]"
+        )
+    if recipe.hidden_size < 1 or recipe.hidden_size % recipe.heads:
+        raise InputError(
+            "model.recipe.hidden_size",
+            recipe.hidden_size,
+            f"it does not split into {recipe.heads} heads",
+            f"give a multiple of {recipe.heads}",
+        )
 
 
 def check_generation(generation: GenerationConfig, languages: list[str], sentences: int) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from lf_experiments.results import run_folder
+from lf_experiments.results.figures.table2_generations import samples
 from lf_experiments.results.run_folder import RunFolder, git_commit, peak_memory_bytes
 
 
@@ -137,3 +138,9 @@ def test_peak_memory_is_that_of_this_process_and_never_falls() -> None:
     code = "from lf_experiments.results.run_folder import peak_memory_bytes as peak; print(peak())"
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(child.stdout) < grown  # a small child of a large parent
+
+
+def test_a_generated_text_of_digits_alone_stays_a_text(tmp_path: Path) -> None:
+    rows = {"deactivated": ["none", "en"], "language": ["en", "en"], "prompt": ["1", "1"], "text": ["007", ""]}
+    RunFolder(tmp_path).write_table("generations.csv", pd.DataFrame(rows))
+    assert list(samples(tmp_path)["text"]) == ["007", ""]
