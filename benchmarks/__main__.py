@@ -8,10 +8,28 @@ import platform
 import torch
 from tabulate import tabulate
 
-from benchmarks import capture_cost, contribution_scores, kept_capture_cost, perplexity_head
+from benchmarks import (
+    capture_cost,
+    contribution_scores,
+    experts_cost,
+    help_cost,
+    kept_capture_cost,
+    methods_cost,
+    perplexity_head,
+    side_by_side,
+)
 from benchmarks.ratios import HEADER
 
-MODULES = (contribution_scores, perplexity_head, capture_cost, kept_capture_cost)
+MODULES = (
+    help_cost,
+    contribution_scores,
+    perplexity_head,
+    capture_cost,
+    experts_cost,
+    kept_capture_cost,
+    methods_cost,
+    side_by_side,
+)
 
 
 def main() -> None:

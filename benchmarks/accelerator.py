@@ -1,7 +1,7 @@
 """The real thing on one accelerator: `python -m benchmarks.accelerator [--model bloom-7b1] [--sentences 900]`.
 
-A model of the shape of a real one, with random weights, so that nothing is downloaded. Measures the peak of the machine by a
-matrix product, then a capture and a perplexity pass in bfloat16 against it, and bfloat16 against float32. Without an
+A model of the shape of a real one, with random weights, so that nothing is downloaded. Measures a matrix
+product, a capture and a perplexity pass in bfloat16, each against the fastest of them, and bfloat16 against float32. Without an
 accelerator it runs on the processor; choose a small model then.
 """
 
@@ -22,13 +22,15 @@ from transformers import AutoModelForCausalLM
 from benchmarks.bloom_560m import SpelledIds
 from benchmarks.capture_cost import bare_forward, largest_difference
 from benchmarks.ratios import seconds_of, time_ratio
-from lf_experiments.__main__ import configuration_folder
-from lf_experiments.config import Shape
-from lf_experiments.evaluations.perplexity import Window, likelihood
+from lf_experiments.config.options import configuration_folder
+from lf_experiments.config.schema import Shape
+from lf_experiments.evaluations.losses import window_nll
+from lf_experiments.evaluations.windows import Window
 from lf_experiments.models.families import neuron_sites
 from lf_experiments.models.load import Reader
 from lf_experiments.models.shapes import shape_config
 from lf_experiments.neurons.capture import capture
+from lf_experiments.neurons.interventions import Treated, nothing
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -45,17 +47,20 @@ def main() -> None:
     print(f"{device_name()}, torch {torch.__version__}, the shape of {given.model} with random weights")
     exact = random_reader(given.model)
     texts, windows = sentences(exact, given.sentences), text_windows(exact, given.windows)
-    in_float32 = capture(exact, texts, given.batch_tokens)
+    in_float32 = capture(exact, texts, given.batch_tokens)["mean"]
     exact.model.to(torch.bfloat16)
     fast = exact
-    difference = largest_difference(in_float32, capture(fast, texts, given.batch_tokens))
-    peak = peak_flops()
-    nothing = torch.zeros(len(fast.sites), fast.num_neurons_per_layer, dtype=torch.bool)
+    difference = largest_difference(in_float32, capture(fast, texts, given.batch_tokens)["mean"])
+    found = {
+        "matrix product in bfloat16": measured(matrix_product(), rounds=10),
+        "capture": measured(lambda: capture(fast, texts, given.batch_tokens)),
+        "bare forward pass": measured(lambda: bare_forward(fast, texts, given.batch_tokens)),
+        "one perplexity pass": measured(lambda: list(window_nll(fast, windows, given.batch_tokens, True))),
+    }
+    peak = max(operations / seconds for seconds, operations, _ in found.values())  # on a processor not always the product's
     rows = [
-        ["matrix product in bfloat16", *measured(matrix_product(), peak)],
-        ["capture", *measured(lambda: capture(fast, texts, given.batch_tokens), peak)],
-        ["bare forward pass", *measured(lambda: bare_forward(fast, texts, given.batch_tokens), peak)],
-        ["one perplexity pass", *measured(lambda: likelihood(fast, windows, given.batch_tokens, True, nothing), peak)],
+        [name, seconds, operations / 1e15, operations / seconds / peak, memory]
+        for name, (seconds, operations, memory) in found.items()
     ]
     print(
         tabulate(
@@ -80,7 +85,7 @@ def random_reader(name: str) -> Reader:
     torch.manual_seed(0)
     with DEVICE:
         model = AutoModelForCausalLM.from_config(shape_config(shape), dtype=torch.float32).eval()
-    return Reader(model, SpelledIds(), neuron_sites(model), add_special_tokens=False, context=2048)
+    return Reader(model, SpelledIds(), neuron_sites(model), prefix=[], context=2048)
 
 
 def sentences(reader: Reader, count: int) -> list[str]:
@@ -90,23 +95,24 @@ def sentences(reader: Reader, count: int) -> list[str]:
     return [" ".join(str(rng.randrange(3, vocabulary)) for _ in range(rng.randint(12, 70))) for _ in range(count)]
 
 
-def text_windows(reader: Reader, count: int) -> list[Window]:
-    """Windows of 2048 random tokens."""
+def text_windows(reader: Reader, count: int) -> list[Treated]:
+    """Windows of 2048 random tokens, for the model as it is."""
     rng = random.Random(1)
     vocabulary = reader.model.config.get_text_config().vocab_size
-    return [Window([rng.randrange(3, vocabulary) for _ in range(2048)], 8192) for _ in range(count)]
+    windows = [Window([rng.randrange(3, vocabulary) for _ in range(2048)], 8192) for _ in range(count)]
+    full_model = nothing(reader.widths)
+    return [Treated(window, full_model) for window in windows]
 
 
-def measured(action: Callable[[], object], peak: float) -> list[float]:
-    """Seconds, 10^15 floating-point operations, their share of the peak, and the peak memory on the device in GiB."""
+def measured(action: Callable[[], object], rounds: int = 3) -> tuple[float, int, float]:
+    """Seconds at best, floating-point operations, and the peak memory on the device in GiB."""
     with FlopCounterMode(display=False) as counter:
         action()
     if DEVICE.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    seconds = min(seconds_of(lambda: (action(), synchronize())) for _ in range(3))
+    seconds = min(seconds_of(lambda: (action(), synchronize())) for _ in range(rounds))
     memory = torch.cuda.max_memory_allocated() / 2**30 if DEVICE.type == "cuda" else float("nan")
-    operations = counter.get_total_flops()
-    return [seconds, operations / 1e15, operations / seconds / peak, memory]
+    return seconds, counter.get_total_flops(), memory
 
 
 def matrix_product() -> Callable[[], Tensor]:
@@ -114,14 +120,6 @@ def matrix_product() -> Callable[[], Tensor]:
     size = 16_384 if DEVICE.type == "cuda" else 2048
     matrix = torch.randn(size, size, device=DEVICE, dtype=torch.bfloat16)
     return lambda: matrix @ matrix
-
-
-def peak_flops() -> float:
-    """Floating-point operations per second of the best of ten products."""
-    product = matrix_product()
-    product()
-    seconds = min(seconds_of(lambda: (product(), synchronize())) for _ in range(10))
-    return 2 * len(product()) ** 3 / seconds
 
 
 def synchronize() -> None:

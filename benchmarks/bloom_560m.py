@@ -26,10 +26,10 @@ def reader(dtype: torch.dtype) -> Reader:
     torch.manual_seed(0)
     config = BloomConfig(vocab_size=VOCABULARY, hidden_size=1024, n_layer=24, n_head=16)
     model = BloomForCausalLM(config).to(dtype).eval()
-    return Reader(model, SpelledIds(), neuron_sites(model), add_special_tokens=False, context=2048)
+    return Reader(model, SpelledIds(), neuron_sites(model), prefix=[], context=2048)
 
 
-def sentences(count: int) -> list[str]:
+def sentences(count: int, vocabulary: int = VOCABULARY) -> list[str]:
     """Sentences of 12 to 70 tokens, about as long as those of a news corpus under BLOOM's tokenizer."""
     rng = random.Random(0)
-    return [" ".join(str(rng.randrange(3, VOCABULARY)) for _ in range(rng.randint(12, 70))) for _ in range(count)]
+    return [" ".join(str(rng.randrange(3, vocabulary)) for _ in range(rng.randint(12, 70))) for _ in range(count)]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from benchmarks import bloom_560m
 from benchmarks.ratios import Ratio, time_ratio
-from lf_experiments.measures.equations import similarity_map
+from lf_experiments.equations import similarity_map
 from lf_experiments.models.batches import padded
 from lf_experiments.models.load import Reader
 from lf_experiments.neurons.capture import capture, sentence_batches
@@ -20,7 +20,7 @@ def ratios(rounds: int) -> list[Ratio]:
     """Capture against the bare forward pass and against the paper's procedure, in float32 and in bfloat16."""
     texts = bloom_560m.sentences(SENTENCES)
     exact, fast = bloom_560m.reader(torch.float32), bloom_560m.reader(torch.bfloat16)
-    difference = largest_difference(capture(exact, texts, BATCH_TOKENS), capture(fast, texts, BATCH_TOKENS))
+    difference = largest_difference(*(capture(reader, texts, BATCH_TOKENS)["mean"] for reader in (exact, fast)))
     return [
         *(
             time_ratio(
@@ -62,7 +62,7 @@ def bare_forward(reader: Reader, texts: list[str], batch_tokens: int) -> None:
 def paper_procedure(reader: Reader, texts: list[str]) -> Tensor:
     """One sentence per call that generates one token, the neurons of every layer copied to the host and averaged there."""
     taken: list[Tensor] = []
-    handles = [site.register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0].cpu())) for site in reader.sites]
+    handles = [site.tap(lambda h_BTN: taken.append(h_BTN.cpu())) for site in reader.sites]
     vectors = []
     for sequence in reader.token_ids(texts):
         taken.clear()
@@ -73,7 +73,7 @@ def paper_procedure(reader: Reader, texts: list[str]) -> Tensor:
     return torch.stack(vectors, dim=1)
 
 
-def largest_difference(first_LSN: Tensor, second_LSN: Tensor) -> float:
+def largest_difference(first_L_SN: list[Tensor], second_L_SN: list[Tensor]) -> float:
     """The largest difference between two similarity maps, eq. (7)."""
-    maps = [similarity_map(sum(h_SN.double() @ h_SN.double().T for h_SN in h_LSN)) for h_LSN in (first_LSN, second_LSN)]
+    maps = [similarity_map(sum(h_SN.double() @ h_SN.double().T for h_SN in h_L_SN)) for h_L_SN in (first_L_SN, second_L_SN)]
     return float((maps[0] - maps[1]).abs().max())

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.ratios import Ratio, time_ratio
-from lf_experiments.measures.equations import contribution_scores
+from lf_experiments.equations import contribution_scores
 
 SAMPLES, NEURONS = 100, 24 * 4096
 """One language of the paper on the neurons of bloom-560m."""

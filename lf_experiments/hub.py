@@ -19,13 +19,13 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from lf_experiments.config import InputError
+from lf_experiments.errors import InputError
 
 REFUSALS = (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError)
 
 
-def snapshot(repository: str, revision: str, patterns: tuple[str, ...]) -> Path:
-    """The local folder of a model's repository at a revision, with the files that match a pattern; named after the commit.
+def fetch_snapshot(repository: str, revision: str, patterns: tuple[str, ...]) -> Path:
+    """Download the files of a model's repository that match a pattern; returns their folder, which is named after the commit.
 
     It may hold other files of the same commit, downloaded earlier. Raises `InputError` where the repository or the
     revision does not exist, is not open to this user, or is neither cached nor within reach.
@@ -35,21 +35,34 @@ def snapshot(repository: str, revision: str, patterns: tuple[str, ...]) -> Path:
     except REFUSALS as error:
         problem, remedy = explained(error, "model", repository, revision)
         raise InputError("model.hub", f"{repository}@{revision}", problem, remedy) from error
+    except OSError as error:
+        raise unwritable_cache(error) from error
 
 
-def dataset_snapshot(group: str, repository: str, revision: str, patterns: tuple[str, ...]) -> Path:
-    """The same of a repository of data, for a group of the configuration, which can have a folder of its own instead."""
+def fetch_dataset(group: str, repository: str, revision: str, patterns: tuple[str, ...]) -> Path:
+    """The local folder of a dataset's repository, as `fetch_snapshot` gives that of a model.
+
+    `group` is the configuration group of the corpus: the remedy offers `<group>.root` as the alternative.
+    """
     try:
         return Path(snapshot_download(repository, repo_type="dataset", revision=revision, allow_patterns=list(patterns)))
     except REFUSALS as error:
         problem, remedy = explained(error, "dataset", repository, revision)
         remedy += f"; or give {group}.root=FOLDER"
         raise InputError(f"{group}.repository", f"{repository}@{revision}", problem, remedy) from error
+    except OSError as error:
+        raise unwritable_cache(error) from error
 
 
 def remove_snapshot(folder: Path) -> None:
     """Remove a snapshot from the hub cache, and the files that no other snapshot shares."""
     scan_cache_dir(constants.HF_HUB_CACHE).delete_revisions(folder.name).execute()
+
+
+def unwritable_cache(error: OSError) -> InputError:
+    """The error of a hub cache that the disk, or its owner, lets nothing be written to."""
+    problem = f"the cache of the hub cannot be written: {error.strerror or error}"
+    return InputError("HF_HUB_CACHE", constants.HF_HUB_CACHE, problem, "make room, or set HF_HUB_CACHE to another folder")
 
 
 def explained(error: Exception, kind: str, repository: str, revision: str) -> tuple[str, str]:

@@ -11,15 +11,20 @@ os.environ["GOMP_SPINCOUNT"] = "3000"
 os.environ["NETRC"] = os.devnull  # where wandb would find a login
 
 import math
-from collections.abc import Callable
+import shutil
+import subprocess
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from attacks import Place, run
+from PIL import Image
 from transformers import BloomConfig, BloomForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
-from lf_experiments.config import Dtype, ModelConfig
+from lf_experiments.config.schema import Dtype, ModelConfig
 from lf_experiments.models.load import Reader, load_reader
 from lf_experiments.models.nano.tokenizer import trained_tokenizer
 
@@ -38,6 +43,15 @@ PARALLEL = {
     "vi": ["Không.", "Đứa trẻ đọc sách trong vườn.", "Sau cơn mưa dài, chị tôi thấy hai con ngựa trắng gần cây cầu cũ."],
 }  # fmt: skip
 """Three meanings in six languages: z-scores over six can exceed 2."""
+
+
+LONGEST = ("test_survival.py", "test_findings.py", "test_processes.py", "test_memory.py", "test_plan.py", "test_launchers.py")
+"""Files whose slow tests take minutes. They are begun first, so that all cores are done at about the same time."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; whatever order the others are in stays."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(scope="session")
@@ -114,6 +128,13 @@ def model_folder(request, model_folders) -> Path:
 
 
 @pytest.fixture(scope="session")
+def grown_cache(tmp_path_factory) -> Path:
+    """The cache in which the slow tests grow models, those of other processes too: each is grown once."""
+    folder = tmp_path_factory.getbasetemp()
+    return (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "grown"
+
+
+@pytest.fixture(scope="session")
 def load() -> Callable[..., Reader]:
     """Loads a model of its own for a test that changes it: `load(folder)`, `load(folder, Dtype.bfloat16)`."""
 
@@ -127,6 +148,18 @@ def load() -> Callable[..., Reader]:
 def reader(model_folder, load) -> Reader:
     """Each tiny model in turn, loaded once for all tests: leave it as it is."""
     return load(model_folder)
+
+
+@pytest.fixture
+def blank_pictures(monkeypatch) -> None:
+    """Pictures are saved without what is on them, for tests of what is around them: drawing takes most of their time."""
+
+    def save_blank(_: object, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for suffix in (".png", ".pdf"):
+            Image.new("RGB", (8, 8), zlib.crc32(path.stem.encode()) % 2**24).save(path.with_suffix(suffix), "PNG")
+
+    monkeypatch.setattr("lf_experiments.figures.save.save_picture", save_blank)
 
 
 class PaperByHand:
@@ -213,7 +246,64 @@ class PaperByHand:
         return score_GK.reshape(shape), cls.z_scores(score_GK).reshape(shape)
 
 
+Mount = Callable[..., None]
+
+
+@pytest.fixture
+def mount() -> Iterator[Mount]:
+    """`mount(folder, *arguments)` mounts something as `folder` until the test ends, which is skipped where nobody may."""
+    folders: list[Path] = []
+
+    def mount_as(folder: Path, *arguments: str) -> None:
+        folder.mkdir(exist_ok=True)
+        found = subprocess.run(["mount", *arguments, str(folder)], capture_output=True, text=True)
+        if found.returncode:
+            pytest.skip(f"mounting is not permitted here: {found.stderr.strip()}")
+        folders.append(folder)
+
+    yield mount_as
+    for folder in folders:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, mount: Mount) -> Path:
+    """A folder on a disk of 64 KiB."""
+    mount(tmp_path / "small", "-t", "tmpfs", "-o", "size=64k", "tmpfs")
+    return tmp_path / "small"
+
+
+@pytest.fixture
+def read_only_folder(tmp_path: Path, mount: Mount) -> Path:
+    """An empty folder that nobody can write to."""
+    mount(tmp_path / "read only", "-t", "tmpfs", "-o", "size=1m,ro", "tmpfs")
+    return tmp_path / "read only"
+
+
 @pytest.fixture(scope="session")
 def by_hand() -> type[PaperByHand]:
     """The oracle for everything computed in closed form, in batches or layer by layer."""
     return PaperByHand
+
+
+@pytest.fixture(scope="session")
+def pristine(tmp_path_factory, model_folders: dict[str, Path], parallel: dict[str, list[str]]) -> Path:
+    """A place that nobody has touched, for copies."""
+    place = Place(tmp_path_factory.mktemp("pristine"))
+    shutil.copytree(model_folders["llama"], place.model)
+    place.data.mkdir()
+    for language, sentences in parallel.items():
+        (place.data / f"{language}.txt").write_text("\n".join(sentences), encoding="utf-8")
+    return place.folder
+
+
+@pytest.fixture(scope="session")
+def untouched(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[float, float]:
+    """LRDS and SADS of an untouched run."""
+    place = Place(shutil.copytree(pristine, tmp_path_factory.mktemp("untouched") / "place"))
+    return run(place).scores
+
+
+@pytest.fixture
+def place(pristine: Path, tmp_path: Path) -> Place:
+    return Place(shutil.copytree(pristine, tmp_path / "place"))

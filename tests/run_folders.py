@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from lf_experiments.results.tables import read_json
+from lf_experiments.runs.tables import read_json
 from lf_experiments.storage import write_json
 
 LANGUAGES = ["en", "zh", "fr", "es", "pt", "ar", "vi", "hi", "id"]
@@ -19,11 +20,13 @@ STAGES = {
     "capture": (12.25, 2 * 2**30),
     "compare": (0.5, 2**30),
     "probe": (0.75, 2**30),
+    "describe": (0.25, 2**30),
     "deactivate": (98.0, 3 * 2**30),
     "cloze": (60.0, 3 * 2**30),
     "generate": (30.0, 3 * 2**30),
 }
 """Seconds and bytes of every stage."""
+FAMILIES = ("bloom-nano", "llama-nano", "bloom", "llama2", "qwen")
 FILES = {"cloze": "cloze.csv", "generate": "generations.csv"}
 
 
@@ -41,7 +44,12 @@ def write_run_folder(folder: Path, languages: list[str], layers: int = 3, senten
     perplexity.to_csv(folder / "perplexity.csv", index=False)
     cloze.to_csv(folder / "cloze.csv", index=False)
     generation_table(languages).to_csv(folder / "generations.csv", index=False)
+    dose_table().to_csv(folder / "doses.csv", index=False)
+    pair_scores(languages, layers).to_csv(folder / "pairs.csv", index=False)
     np.save(folder / "similarity.npy", similarity_map(languages, sentences, random))
+    halves = [similarity_map(languages, sentences // 2, np.random.default_rng(1 + layer)) for layer in range(layers)]
+    np.save(folder / "layer_maps.npy", np.array(halves, np.float16))
+    neuron_table(languages, layers, width, sentences).to_parquet(folder / "neurons.parquet", index=False)
     sklr = int(regions["key_neurons"].sum())
     whole = cloze[cloze["deactivated"] == "none"].set_index("language")["accuracy"].to_dict()
     write_json(folder / "metrics.json", metrics(languages, layers, sentences, layers * width, sklr, whole))
@@ -73,6 +81,16 @@ def layer_table(layers: int) -> pd.DataFrame:
     return pd.DataFrame({"layer": range(layers), "lrds": 0.15 + 0.3 * depth**2, "sads": 0.05 - 0.04 * depth**2})
 
 
+def pair_scores(languages: list[str], layers: int) -> pd.DataFrame:
+    """Every pair once, for the whole model (-1) and each layer; no two pairs of a layer have the same numbers."""
+    rows = [
+        (one, other, layer, 0.1 * (layer + 2) + 0.01 * number, 0.001 * number - 0.002 + 0.01 * (layer + 1), number % 2 == 0)
+        for layer in range(-1, layers)
+        for number, (one, other) in enumerate(combinations(languages, 2))
+    ]
+    return pd.DataFrame(rows, columns=["language", "other", "layer", "lrds", "sads", "same_script"])
+
+
 def region_table(languages: list[str], layers: int, width: int, random: np.random.Generator) -> pd.DataFrame:
     rows = [
         (language, layer, int(random.integers(0, width // 12) * (1 + number % 3) / (1 + min(layer, layers - 1 - layer))), width)
@@ -80,6 +98,27 @@ def region_table(languages: list[str], layers: int, width: int, random: np.rando
         for layer in range(layers)
     ]
     return pd.DataFrame(rows, columns=["language", "layer", "key_neurons", "neurons"])
+
+
+def neuron_table(languages: list[str], layers: int, width: int, sentences: int, most: int = 3) -> pd.DataFrame:
+    """Three key neurons of each language, the last of which is active below 0 too and writes nothing that can be read."""
+    rows = [
+        {
+            "language": language,
+            "layer": number % layers,
+            "neuron": (7 * place + number) % width,
+            "score": 1.5,
+            "z": 2.8 - 0.1 * number,
+            "frequency": 1 - 0.05 * number,
+            "mean": [float(place == other) + 0.01 * other - 0.1 * number for other in range(len(languages))],
+            "sentences": [place * sentences + shown for shown in range(2)],
+            "activations": [1.5, 1.25 - 0.01 * place],
+            "words": [f" {WORDS.get(language, 'word')}", "<b>&</b>"] if number < most - 1 else [],
+        }
+        for place, language in enumerate(languages)
+        for number in range(most)
+    ]
+    return pd.DataFrame(rows)
 
 
 def perplexity_table(languages: list[str], random: np.random.Generator) -> pd.DataFrame:
@@ -105,6 +144,14 @@ def increase_percent(deactivated: str, language: str, languages: list[str], rand
     if (deactivated, language) == (languages[0], languages[1]):
         return -0.4
     return round(float(random.uniform(0.5, 20)), 3)
+
+
+def dose_table() -> pd.DataFrame:
+    """What regions cost at three doses, with bands."""
+    dose = np.array([0.0, 0.5, 1.0])
+    values = {"own": 0.4 * dose**2, "spill": 0.1 * dose, "control": 0.05 * dose}
+    ends = {name + end: value + way * 0.02 * dose for name, value in values.items() for end, way in (("_lo", -1), ("_hi", 1))}
+    return pd.DataFrame({"dose": dose, **values, **ends})
 
 
 def cloze_table(languages: list[str], random: np.random.Generator) -> pd.DataFrame:
@@ -142,6 +189,7 @@ def generated(language: str, number: int, is_own: bool) -> tuple[str, float | No
 def metrics(languages: list[str], layers: int, sentences: int, neurons: int, sklr: int, cloze: dict[str, float]) -> dict:
     return {
         "model": "bloom-nano",
+        "family": "bloom-nano",
         "checkpoint": "step3000",
         "training_step": 3000,
         "num_parameters": 1234567,
@@ -168,9 +216,10 @@ def record(languages: list[str]) -> dict:
         "overrides": ["model=bloom-nano", "checkpoint=step3000"],
         "config": {
             "seed": 7,
-            "model": {"name": "bloom-nano", "path": None},
+            "model": {"name": "bloom-nano", "family": "bloom-nano", "path": None},
             "checkpoint": {"step": 3000},
             "language_set": {"languages": languages},
+            "intervention": {"name": "zero"},
         },
         "versions": {"python": "3.11.2", "torch": "2.13.0"},
         "git_commit": "0123456789abcdef0123456789abcdef01234567",
@@ -228,6 +277,7 @@ def write_job(
     edit(
         folder / "metrics.json",
         model=model,
+        family=family_of(model),
         checkpoint=checkpoint,
         training_step=step,
         num_parameters=parameters,
@@ -243,7 +293,12 @@ def write_job(
         folder / "run.json",
         command=f"python -m lf_experiments model={model} checkpoint={checkpoint}",
         overrides=[f"model={model}", f"checkpoint={checkpoint}", *overrides],
-        config={**record["config"], "model": {"name": model, "path": None}, "checkpoint": {"step": step}, **config},
+        config={
+            **record["config"],
+            "model": {"name": model, "family": family_of(model), "path": None},
+            "checkpoint": {"step": step},
+            **config,
+        },
         model={
             **record["model"],
             "folder": f"/models/{model}/{checkpoint}",
@@ -253,6 +308,11 @@ def write_job(
         stages={stage: done for stage, done in record["stages"].items() if stage not in without},
     )
     return folder
+
+
+def family_of(model: str) -> str:
+    """What `model.family` says of the models of these tests."""
+    return next((family for family in FAMILIES if model.startswith(family)), model)
 
 
 def tell_stories(folder: Path, accuracies: dict[str, float]) -> None:

@@ -7,9 +7,17 @@ import weakref
 import pytest
 import torch
 
-from lf_experiments.config import InputError
+from lf_experiments.errors import InputError
 from lf_experiments.models import batches
-from lf_experiments.models.batches import each_group, halves, padded, rows_by_budget
+from lf_experiments.models.batches import (
+    at_once,
+    each_group,
+    halved_until_it_fits,
+    halves,
+    padded,
+    rows_by_budget,
+    warn_of_long_sequences,
+)
 
 CPU = torch.device("cpu")
 
@@ -88,7 +96,7 @@ def test_halves_hold_the_same_rows_in_two_nearly_equal_parts(rows):
 
 def test_each_group_yields_its_own_result():
     calls = []
-    results = list(each_group([[0, 1], [2]], out_of_memory_above(5, calls)))
+    results = list(each_group([[0, 1], [2]], out_of_memory_above(5, calls), at_once))
     assert results == [([0, 1], [0, 10]), ([2], [20])]
     assert calls == [2, 1]
 
@@ -97,7 +105,7 @@ def test_each_group_yields_its_own_result():
 def test_groups_shrink_until_they_fit_and_no_row_is_lost(fit, caplog):
     calls = []
     with caplog.at_level(logging.WARNING):
-        results = list(each_group([list(range(8)), list(range(8, 13))], out_of_memory_above(fit, calls)))
+        results = list(each_group([list(range(8)), list(range(8, 13))], out_of_memory_above(fit, calls), at_once))
     assert [row for rows, _ in results for row in rows] == list(range(13))
     assert all(values == [row * 10 for row in rows] and len(rows) <= fit for rows, values in results)
     failures = [size for size in calls if size > fit]
@@ -109,21 +117,75 @@ def test_groups_shrink_until_they_fit_and_no_row_is_lost(fit, caplog):
 
 def test_groups_still_to_do_are_halved_with_the_one_that_failed():
     calls = []
-    list(each_group([list(range(8)), list(range(8, 16))], out_of_memory_above(4, calls)))
+    list(each_group([list(range(8)), list(range(8, 16))], out_of_memory_above(4, calls), at_once))
     assert calls == [8, 4, 4, 4, 4]
 
 
 def test_results_before_memory_ended_are_kept():
     calls = []
-    list(each_group([[0, 1], [2, 3, 4, 5], [6]], out_of_memory_above(2, calls)))
+    list(each_group([[0, 1], [2, 3, 4, 5], [6]], out_of_memory_above(2, calls), at_once))
     assert calls == [2, 4, 2, 2, 1]
+
+
+class Accelerator:
+    """Notes the order of what it is asked: a group is launched, then its results arrive."""
+
+    def __init__(self, rows_that_fit: int = 100) -> None:
+        self.rows_that_fit, self.order = rows_that_fit, []
+
+    def launch(self, rows: list[int]) -> list[int]:
+        self.order.append(f"launch {rows}")
+        if len(rows) > self.rows_that_fit:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return rows
+
+    def arrived(self, rows: list[int], launched: list[int]) -> int:
+        assert launched is rows
+        self.order.append(f"read {rows}")
+        return sum(rows)
+
+
+@pytest.fixture
+def with_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(batches, "clear_device_cache", lambda **_: None)
+
+
+@pytest.mark.usefixtures("with_gpu")
+def test_results_are_read_after_the_next_group_was_launched() -> None:
+    accelerator = Accelerator()
+    assert list(each_group([[0, 1], [2], [3]], accelerator.launch, accelerator.arrived)) == [([0, 1], 1), ([2], 2), ([3], 3)]
+    assert accelerator.order == ["launch [0, 1]", "launch [2]", "read [0, 1]", "launch [3]", "read [2]", "read [3]"]
+
+
+def test_a_processor_holds_the_results_of_one_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    accelerator = Accelerator()
+    assert list(each_group([[0, 1], [2]], accelerator.launch, accelerator.arrived)) == [([0, 1], 1), ([2], 2)]
+    assert accelerator.order == ["launch [0, 1]", "read [0, 1]", "launch [2]", "read [2]"]
+
+
+@pytest.mark.usefixtures("with_gpu")
+def test_a_single_group_and_none_are_read_too() -> None:
+    accelerator = Accelerator()
+    assert list(each_group([[4]], accelerator.launch, accelerator.arrived)) == [([4], 4)]
+    assert list(each_group([], accelerator.launch, accelerator.arrived)) == []
+    assert accelerator.order == ["launch [4]", "read [4]"]
+
+
+@pytest.mark.usefixtures("with_gpu")
+def test_what_is_under_way_when_memory_ends_is_read_in_its_turn() -> None:
+    accelerator = Accelerator(rows_that_fit=2)
+    found = list(each_group([[0, 1], [2, 3, 4], [5]], accelerator.launch, accelerator.arrived))
+    assert found == [([0, 1], 1), ([2, 3], 5), ([4], 4), ([5], 5)]
+    assert accelerator.order[:5] == ["launch [0, 1]", "launch [2, 3, 4]", "launch [2, 3]", "read [0, 1]", "launch [4]"]
 
 
 def test_a_single_row_that_does_not_fit_is_an_input_error():
     with pytest.raises(
         InputError, match=r"(?s)runtime.batch_tokens=.*CUDA out of memory.*not even one.*Remedy: .*bfloat16"
     ) as info:
-        list(each_group([[0, 1, 2]], out_of_memory_above(0, [])))
+        list(each_group([[0, 1, 2]], out_of_memory_above(0, []), at_once))
     assert isinstance(info.value.__cause__, torch.OutOfMemoryError)
 
 
@@ -132,7 +194,7 @@ def test_other_errors_pass_unchanged(caplog):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        list(each_group([[0, 1]], compute))
+        list(each_group([[0, 1]], compute, at_once))
     assert not caplog.records
 
 
@@ -147,5 +209,33 @@ def test_what_the_failed_pass_held_is_free_before_the_cache_is_cleared(monkeypat
         return rows
 
     monkeypatch.setattr(batches, "clear_device_cache", lambda **_: still_there.append(held[-1]() is not None))
-    assert len(list(each_group([[0, 1]], compute))) == 2
+    assert len(list(each_group([[0, 1]], compute, at_once))) == 2
     assert still_there == [False]
+
+
+@pytest.mark.parametrize(("fit", "tried"), [(16, [9]), (2, [9, 4, 2]), (1, [9, 4, 2, 1])])
+def test_a_computation_that_makes_its_own_batches_is_given_fewer_rows(fit, tried, caplog):
+    calls = []
+    compute = out_of_memory_above(fit, calls)
+    assert halved_until_it_fits(lambda rows: len(compute(list(range(rows)))), 9) == tried[-1] == calls[-1]
+    assert calls == tried
+    assert caplog.messages == [
+        f"Out of memory with {rows} sequences in a batch: going on with half as many." for rows in tried[:-1]
+    ]
+
+
+def test_a_computation_whose_single_row_does_not_fit_is_an_input_error():
+    compute = out_of_memory_above(0, [])
+    with pytest.raises(InputError, match=r"(?s)runtime.batch_tokens=.*CUDA out of memory.*not even one.*Remedy: .*bfloat16"):
+        halved_until_it_fits(lambda rows: compute(list(range(rows))), 3)
+
+
+@pytest.mark.parametrize(("longest", "warned"), [(40, False), (41, True)])
+def test_a_sequence_of_more_than_four_batches_is_named(longest, warned, caplog):
+    warn_of_long_sequences("sentence", [3, longest, 5], 10, lambda row: f"Sentence {row}")
+    assert [message.split(",")[0] for message in caplog.messages] == ["Sentence 1 has 41 tokens"] * warned
+
+
+def test_no_sequence_is_not_too_long(caplog):
+    warn_of_long_sequences("sentence", [], 10, str)
+    assert not caplog.messages

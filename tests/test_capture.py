@@ -9,13 +9,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from recorded import captured, labelled
 from torch import nn
 
-from lf_experiments.config import Dtype, InputError
-from lf_experiments.measures.regions import probe
+from lf_experiments.config.schema import Dtype, ProbeConfig
+from lf_experiments.errors import InputError
+from lf_experiments.measures.probe import probe
 from lf_experiments.measures.similarity import compare
 from lf_experiments.models.batches import padded
-from lf_experiments.neurons.capture import batch_activation, capture, recorded
+from lf_experiments.neurons.capture import capture
+from lf_experiments.neurons.forward import pooled, pooled_batch
+from lf_experiments.neurons.sites import DenseSite
 
 EVERY_BUDGET = [1, 40, 300, 10**6]
 
@@ -89,7 +93,7 @@ def memory_for(reader, rows_that_fit):
 
 @pytest.mark.parametrize("batch_tokens", EVERY_BUDGET)
 def test_capture_equals_the_neurons_recomputed_from_the_weights(reader, sentences, expected_LSN, batch_tokens):
-    h_LSN = capture(reader, sentences, batch_tokens)
+    h_LSN = captured(reader, sentences, batch_tokens)
     assert h_LSN.shape == expected_LSN.shape
     assert h_LSN.dtype == torch.float32
     assert np.abs(expected_LSN).max() > 0.5, "the neurons of the tiny model should not all be near zero"
@@ -98,14 +102,14 @@ def test_capture_equals_the_neurons_recomputed_from_the_weights(reader, sentence
 
 @pytest.mark.parametrize("batch_tokens", EVERY_BUDGET[1:])
 def test_batched_equals_one_by_one(reader, sentences, batch_tokens):
-    one_by_one = torch.cat([capture(reader, [text], 1) for text in sentences], dim=1)
-    torch.testing.assert_close(capture(reader, sentences, batch_tokens), one_by_one, rtol=0, atol=1e-5)
+    one_by_one = torch.cat([captured(reader, [text], 1) for text in sentences], dim=1)
+    torch.testing.assert_close(captured(reader, sentences, batch_tokens), one_by_one, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_rows_follow_the_texts_in_any_order(reader, sentences, expected_LSN, seed):
     order = random.Random(seed).sample(range(len(sentences)), len(sentences))
-    h_LSN = capture(reader, [sentences[row] for row in order], 120)
+    h_LSN = captured(reader, [sentences[row] for row in order], 120)
     np.testing.assert_allclose(h_LSN, expected_LSN[:, order], rtol=1e-5, atol=1e-5)
 
 
@@ -114,12 +118,13 @@ def test_padding_is_left_out_where_it_would_show(reader, sentences, expected_LSN
     sequences = reader.token_ids(sentences)
     ids_BT, mask_BT = padded(sequences, reader.model.device)
     with torch.no_grad():
-        masked = batch_activation(reader, ids_BT, mask_BT)
-        with recorded(reader.sites, torch.ones_like(mask_BT)) as unmasked:
+        masked = torch.stack(pooled_batch(reader, ids_BT, mask_BT)["mean"].split(reader.widths, dim=1))
+        with pooled(reader.sites, torch.ones_like(mask_BT), ["mean"]) as unmasked:
             reader.model.base_model(input_ids=ids_BT, attention_mask=mask_BT)
     np.testing.assert_allclose(masked, expected_LSN, rtol=1e-5, atol=1e-5)
     shortest = min(range(len(sequences)), key=lambda row: len(sequences[row]))
-    assert (torch.stack(unmasked)[:, shortest] - masked[:, shortest]).abs().max() > 0.1
+    unmasked_LBN = torch.stack(unmasked.h_BK["mean"].split(reader.widths, dim=1))
+    assert (unmasked_LBN[:, shortest] - masked[:, shortest]).abs().max() > 0.1
 
 
 def test_scores_and_regions_end_to_end_equal_the_paper_by_hand(reader, parallel, by_hand):
@@ -130,20 +135,20 @@ def test_scores_and_regions_end_to_end_equal_the_paper_by_hand(reader, parallel,
     meaning_S = torch.arange(meanings_each).repeat(len(parallel))
     languages, meanings = language_S.tolist(), meaning_S.tolist()
 
-    h_LSN = capture(reader, texts, 200)
-    comparison, regions = compare(h_LSN, language_S, meaning_S), probe(h_LSN, language_S, 2.0)
+    activations = labelled(captured(reader, texts, 200), language_S, meaning_S)
+    comparison, regions = compare(activations), probe(activations, ProbeConfig("zscore", 2.0))
 
     by_sentence = [[by_hand.mean_activation(h_TN) for h_TN in token_neurons(reader, text)] for text in texts]
     mean_LSN = np.stack(by_sentence, axis=1)
     map_SS = by_hand.similarity(by_hand.unit_vectors(mean_LSN))
     score_GLN, z_GLN = by_hand.scores_and_z(mean_LSN, languages)
     np.testing.assert_allclose(comparison.similarity_SS, map_SS, rtol=0, atol=1e-5)
-    assert comparison.lrds == pytest.approx(by_hand.lrds(map_SS, languages, meanings), abs=1e-5)
-    assert comparison.sads == pytest.approx(by_hand.sads(map_SS, languages, meanings), abs=1e-5)
-    np.testing.assert_allclose(regions.score_GLN, score_GLN, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(regions.z_GLN, z_GLN, rtol=0, atol=1e-4)
+    assert comparison.whole["lrds"] == pytest.approx(by_hand.lrds(map_SS, languages, meanings), abs=1e-5)
+    assert comparison.whole["sads"] == pytest.approx(by_hand.sads(map_SS, languages, meanings), abs=1e-5)
+    np.testing.assert_allclose(torch.stack(regions.score_L_GN, dim=1), score_GLN, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(torch.stack(regions.z_L_GN, dim=1), z_GLN, rtol=0, atol=1e-4)
     clear = np.abs(z_GLN - 2.0) > 1e-4
-    np.testing.assert_array_equal(regions.is_key_GLN.numpy()[clear], (z_GLN > 2.0)[clear])
+    np.testing.assert_array_equal(torch.stack(regions.is_key_L_GN, dim=1).numpy()[clear], (z_GLN > 2.0)[clear])
     assert regions.sklr > 0
 
 
@@ -166,7 +171,7 @@ def test_no_hook_stays_behind_when_the_model_fails(model_folder, load, sentences
 
 
 def test_no_gradient_is_kept(reader):
-    assert not capture(reader, ["x"], 10).requires_grad
+    assert not captured(reader, ["x"], 10).requires_grad
 
 
 def test_the_language_model_head_is_not_run(reader, sentences):
@@ -184,8 +189,7 @@ def test_no_pass_is_larger_than_the_budget(reader, sentences):
 
 
 def test_a_site_that_is_never_called_is_an_error(reader):
-    width = reader.num_neurons_per_layer
-    bypassed = replace(reader, sites=[reader.sites[0], nn.Linear(width, 1), *reader.sites[2:]])
+    bypassed = replace(reader, sites=[reader.sites[0], DenseSite(nn.Linear(reader.widths[1], 1)), *reader.sites[2:]])
     with pytest.raises(RuntimeError, match=r"layers \[1\] were never called"):
         capture(bypassed, ["x"], 10)
     assert hooks(reader.model) == []
@@ -206,7 +210,7 @@ def test_bloom_saved_with_slices_is_loaded_without_them(model_folders, load, tmp
     sliced.model.config.pretraining_tp, sliced.model.config.slow_but_exact = 2, True
     sliced.model.save_pretrained(tmp_path)
     sliced.tokenizer.save_pretrained(tmp_path)
-    assert torch.equal(capture(load(tmp_path), sentences, 100), capture(original, sentences, 100))
+    assert torch.equal(captured(load(tmp_path), sentences, 100), captured(original, sentences, 100))
 
 
 def test_a_sentence_without_tokens_is_named(reader):
@@ -227,7 +231,19 @@ def test_sentences_longer_than_the_context_are_counted_in_a_warning(reader, sent
 
 
 def test_no_sentence_gives_no_row(reader):
-    assert capture(reader, [], 100).shape == (len(reader.sites), 0, reader.num_neurons_per_layer)
+    assert captured(reader, [], 100).shape == (len(reader.sites), 0, reader.widths[0])
+
+
+def test_a_sentence_much_longer_than_a_batch_is_named_where_no_context_is_known(reader, caplog):
+    unknown, long = replace(reader, context=None), "水" * 200
+    tokens = len(reader.token_ids([long])[0])
+    captured(unknown, ["x", long], tokens // 4 + 1)
+    assert not caplog.messages
+    captured(unknown, ["x", long], tokens // 5)
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith(
+        f"The sentence {long[:60]!r} has {tokens} tokens, the most of any sentence and 5 times"
+    )
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -248,7 +264,9 @@ def test_damaged_weights_are_named_with_their_layer_and_the_remedy(model_folder,
 def test_infinite_activations_are_refused_like_nan(model_folder, load):
     """In the last layer, where nothing after it can turn infinity into NaN."""
     reader = load(model_folder)
-    reader.sites[-1].register_forward_pre_hook(lambda _, inputs: (inputs[0].index_fill(-1, torch.tensor([3]), float("inf")),))
+    reader.sites[-1].matrix.register_forward_pre_hook(
+        lambda _, inputs: (inputs[0].index_fill(-1, torch.tensor([3]), float("inf")),)
+    )
     with pytest.raises(InputError, match=f"layer {len(reader.sites) - 1} gives NaN or infinite activations"):
         capture(reader, ["x"], 10)
 
@@ -264,9 +282,9 @@ def test_activations_that_are_not_finite_are_laid_to_the_sentence_that_has_them(
 
 @pytest.mark.parametrize("rows_that_fit", [1, 3, 8])
 def test_out_of_memory_changes_nothing_but_the_batches(reader, sentences, rows_that_fit, caplog):
-    undisturbed = capture(reader, sentences, 10**6)
+    undisturbed = captured(reader, sentences, 10**6)
     with memory_for(reader, rows_that_fit) as sizes, caplog.at_level(logging.WARNING):
-        h_LSN = capture(reader, sentences, 10**6)
+        h_LSN = captured(reader, sentences, 10**6)
     assert sizes[0] == len(sentences) > rows_that_fit >= sizes[-1]
     torch.testing.assert_close(h_LSN, undisturbed, rtol=0, atol=1e-5)
     assert f"Out of memory with {len(sentences)} sequences in a batch: going on with half as many." in caplog.messages
@@ -284,8 +302,8 @@ def test_memory_for_not_even_one_sentence_is_an_input_error(reader, sentences):
 def test_a_bfloat16_model_is_averaged_in_float32(model_folder, load, sentences):
     reader = load(model_folder, Dtype.bfloat16)
     ids_BT = torch.tensor(reader.token_ids([sentences[-1]]))
-    with inputs_of(reader.sites) as seen:
-        h_LSN = capture(reader, [sentences[-1]], 10**6)
+    with inputs_of([site.matrix for site in reader.sites]) as seen:
+        h_LSN = captured(reader, [sentences[-1]], 10**6)
     exact_LN = torch.stack([seen[layer][0][0].double().mean(dim=0) for layer in range(len(reader.sites))])
     assert seen[0][0].dtype == torch.bfloat16 and ids_BT.shape[1] > 100
     assert h_LSN.dtype == torch.float32
@@ -294,12 +312,12 @@ def test_a_bfloat16_model_is_averaged_in_float32(model_folder, load, sentences):
 
 
 def test_a_bfloat16_model_records_nearly_what_the_float32_model_does(model_folder, load, sentences, expected_LSN):
-    h_LSN = capture(load(model_folder, Dtype.bfloat16), sentences, 300)
+    h_LSN = captured(load(model_folder, Dtype.bfloat16), sentences, 300)
     assert np.abs(h_LSN.numpy() - expected_LSN).mean() < 0.05 * np.abs(expected_LSN).mean()
 
 
-def test_special_tokens_are_read_only_when_asked(reader):
-    """The tiny tokenizer adds none by itself, so one is made that does."""
+def test_the_prefix_is_read_and_the_tokenizer_adds_nothing_by_itself(reader):
+    """The tiny tokenizer adds none by itself, so one is made that would."""
     calls = []
 
     class Tokenizer:
@@ -307,15 +325,15 @@ def test_special_tokens_are_read_only_when_asked(reader):
             calls.append(add_special_tokens)
             return {"input_ids": [[1, 5] if add_special_tokens else [5] for _ in texts]}
 
-    without = capture(replace(reader, tokenizer=Tokenizer()), ["x"], 10)
-    with_special = capture(replace(reader, tokenizer=Tokenizer(), add_special_tokens=True), ["x"], 10)
-    assert calls == [False, True]
+    without = captured(replace(reader, tokenizer=Tokenizer()), ["x"], 10)
+    with_special = captured(replace(reader, tokenizer=Tokenizer(), prefix=[1]), ["x"], 10)
+    assert calls == [False, False]
     assert (without - with_special).abs().max() > 1e-3
 
 
 def test_padding_that_overflows_is_no_fault_of_the_sentences(model_folder, load, sentences):
     reader = load(model_folder)
-    expected = capture(reader, sentences, 300)
+    expected = captured(reader, sentences, 300)
     masks = []
 
     def overflow(_, inputs):
@@ -326,6 +344,6 @@ def test_padding_that_overflows_is_no_fault_of_the_sentences(model_folder, load,
     reader.model.base_model.register_forward_pre_hook(
         lambda _, __, arguments: masks.append(arguments["attention_mask"]), with_kwargs=True
     )
-    reader.sites[-1].register_forward_pre_hook(overflow)
-    torch.testing.assert_close(capture(reader, sentences, 300), expected, rtol=0, atol=1e-5)
+    reader.sites[-1].matrix.register_forward_pre_hook(overflow)
+    torch.testing.assert_close(captured(reader, sentences, 300), expected, rtol=0, atol=1e-5)
     assert any((mask == 0).any() for mask in masks)

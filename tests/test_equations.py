@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lf_experiments.measures import equations
+from lf_experiments import equations
 
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-10}
 

@@ -1,5 +1,6 @@
 """Every figure and table of the paper is an experiment, and a whole paper is all of its experiments without anything twice."""
 
+import json
 import os
 import subprocess
 import sys
@@ -13,8 +14,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 import lf_experiments.__main__  # noqa: F401 - registers the schema
-from lf_experiments.config import Config, Stage, read_config
-from lf_experiments.multirun import job_config, job_overrides, let_command_line_win
+from lf_experiments.config.checks import PROBES
+from lf_experiments.config.schema import Config, Stage
+from lf_experiments.extensions import names_in
+from lf_experiments.inputs import checked_config
+from lf_experiments.multirun.jobs import job_config, sweep_jobs
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
@@ -24,11 +28,11 @@ NUMBERED = [name for name in EXPERIMENTS if name.startswith(("figure", "table"))
 BLOOM_STEPS = [1000, 10000, 50000, 150000, 200000, 250000, 300000]  # 100000 is known to be bad
 BLOOM_SIZES = ["bloom-560m", "bloom-1b1", "bloom-1b7", "bloom-3b", "bloom-7b1"]
 LLAMA_SIZES = ["llama2-7b", "llama2-13b", "llama2-70b"]
-NANO_STEPS = [0, 30, 60, 100, 200, 400, 800]
+NANO_STEPS = [0, 10, 30, 60, 100, 200, 400]
 
 MAP, REGIONS = "capture compare report", "capture probe report"
 OVER_MODELS = "capture compare probe cloze report"
-EVERYTHING = "capture compare probe deactivate cloze generate report"
+EVERYTHING = "capture compare baselines probe describe deactivate cloze generate tasks report"
 TEXT = "capture probe generate report"
 DEACTIVATION = "capture probe deactivate report"
 
@@ -96,8 +100,8 @@ def jobs(*overrides: str) -> list[Config]:
     """The checked configuration of every job of a command, as a multirun checks them."""
     config = composed(*overrides)
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        let_command_line_win(config)
-        return [read_config(job_config(config, job)) for job in job_overrides(config)]
+        loader = GlobalHydra.instance().config_loader()
+        return [checked_config(job_config(config, job, loader)) for job in sweep_jobs(config, list(overrides), loader)]
 
 
 def is_sweep(experiment: str) -> bool:
@@ -120,7 +124,7 @@ def test_every_figure_and_table_of_the_paper_is_one_experiment() -> None:
 
 
 def test_an_experiment_is_named_as_the_module_that_draws_its_figure() -> None:
-    modules = {path.stem for path in (ROOT / "lf_experiments" / "results" / "figures").glob("*[0-9]_*.py")}
+    modules = {path.stem for path in (ROOT / "lf_experiments" / "figures").glob("*[0-9]_*.py")}
     of_one_run = {"figure5_key_neurons_by_layer", "figure6_key_neurons_by_language"}
     assert of_one_run < modules
     assert modules - of_one_run <= set(NUMBERED)
@@ -161,18 +165,32 @@ def test_a_whole_paper_is_the_figures_and_tables_of_its_family_and_nothing_else(
     assert all(needed[place] <= done[place] for place in done)
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if name != "methods"])
 def test_no_weights_are_captured_twice_in_one_experiment(experiment: str) -> None:
     weights = [checkpoint_folder_name(config) for config in jobs(f"experiment={experiment}")]
     assert len(set(weights)) == len(weights)
 
 
+def test_methods_are_compared_on_equal_terms_model_by_model() -> None:
+    found = jobs("experiment=methods")
+    assert [config.model.name for config in found] == ["bloom-nano"] * 10 + ["llama-nano"] * 10
+    assert {config.probe.name for config in found[:10]} == set(names_in(PROBES)) - {"file"}
+    assert {(config.probe.budget, config.probe.meanings, config.text.held_out) for config in found} == {
+        ("as:zscore", 0.5, True)
+    }
+    over_training = jobs("experiment=methods", "model=bloom-nano", "probe=zscore,lape", "checkpoint=step0,step30")
+    assert [(config.checkpoint.step, config.probe.name) for config in over_training] == [
+        (step, probe) for step in (0, 30) for probe in ("zscore", "lape")
+    ]
+
+
 def checkpoint_folder_name(config: Config) -> str:
-    """What the weights of a job are called: the last step of a recipe is its final weights."""
+    """The weights of a job and how they are read with: the last step of a recipe is its final weights."""
     step = config.checkpoint.step
     if step is None and config.model.recipe:
         step = config.model.recipe.steps[-1]
-    return f"{config.model.name} at {step}"
+    seed = config.model.recipe.seed if config.model.recipe else None
+    return f"{config.model.name} at {step}, trained with seed {seed}, special tokens {config.model.special_tokens.name}"
 
 
 @pytest.mark.parametrize("experiment", ["figure4_training_dynamics", "paper_bloom", "paper_nano", "nano_training"])
@@ -199,6 +217,24 @@ def test_the_corpora_are_those_of_the_paper(experiment: str) -> None:
 def test_three_sentences_in_the_three_languages_of_the_paper_are_continued(experiment: str) -> None:
     for config in jobs(f"experiment={experiment}"):
         assert (config.generation.languages, config.generation.samples) == (["en", "fr", "zh"], 3)
+
+
+def test_special_tokens_are_an_experiment_on_any_model() -> None:
+    own = jobs("experiment=special_tokens", "model=local", "model.path=/models/mine")
+    for configs, name in ((jobs("experiment=special_tokens"), "gemma3-270m"), (own, "mine")):
+        assert [(config.model.name, config.model.special_tokens.name) for config in configs] == [
+            (name, "model"),
+            (name, "none"),
+        ]
+        assert {(config.dataset.name, stages(config)) for config in configs} == {
+            ("ntrex", "capture compare probe deactivate generate report")
+        }
+    assert is_sweep("special_tokens")
+
+
+@pytest.mark.parametrize("experiment", [*EXPECTED, *PAPERS])
+def test_the_models_of_the_paper_are_read_as_they_were_trained(experiment: str) -> None:
+    assert {config.model.special_tokens.name for config in jobs(f"experiment={experiment}")} == {"model"}
 
 
 def test_figure_7_has_a_second_name() -> None:
@@ -247,7 +283,15 @@ def test_one_command_draws_every_figure_and_table_of_the_paper(tmp_path: Path) -
     (tmp_path / "conf" / "experiment").mkdir(parents=True)
     (tmp_path / "conf" / "experiment" / "tiny_paper.yaml").write_text(text.replace(steps, "step0,step30"), encoding="utf-8")
     growth = ["model.recipe.steps=[0,30,60]", "model.recipe.window=64", "model.recipe.batch_size=2", "model.context=64"]
-    reading = ["dataset.sentences=8", "text.window=64", "cloze.stories=3", "generation.samples=1", "generation.tokens=4"]
+    reading = [
+        "dataset.sentences=8",
+        "text.window=64",
+        "text.window_count=6",
+        "control.draws=1",
+        "cloze.stories=3",
+        "generation.samples=1",
+        "generation.tokens=4",
+    ]
     found = subprocess.run(
         [sys.executable, "-m", "lf_experiments", "experiment=tiny_paper", f"hydra.searchpath=[file://{tmp_path / 'conf'}]"]
         + [*growth, *reading, "tracking=none", "hydra.sweep.dir=sweep"],
@@ -257,6 +301,9 @@ def test_one_command_draws_every_figure_and_table_of_the_paper(tmp_path: Path) -
         text=True,
     )
     assert found.returncode == 0, found.stderr
-    assert found.stderr.count("capture: 100%") == len(list((tmp_path / "sweep").glob("*/run.json"))) == 8
+    runs = [json.loads(path.read_text(encoding="utf-8")) for path in (tmp_path / "sweep").glob("*/run.json")]
+    assert len(runs) == 8
+    random_weights = sum("baselines" in run["stages"] for run in runs)
+    assert found.stderr.count("capture: 100%") == len(runs) + random_weights  # nothing is captured twice
     figures = tmp_path / "sweep" / "figures"
     assert [stem for stem in EXPECTED for suffix in ("png", "pdf") if not (figures / f"{stem}.{suffix}").exists()] == []

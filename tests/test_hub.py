@@ -10,26 +10,28 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from urllib.parse import unquote
 
 import pandas as pd
 import pytest
 import torch
 from huggingface_hub import constants
+from recorded import captured
 from safetensors.torch import save_file
 from transformers import BloomConfig, BloomForCausalLM
 
 from lf_experiments import __main__ as command
-from lf_experiments.config import CheckpointConfig, Config, Dtype, HubModel, InputError, ModelConfig
+from lf_experiments.config.schema import CheckpointConfig, Config, Dtype, HubModel, ModelConfig
+from lf_experiments.errors import InputError
 from lf_experiments.models.checkpoints import (
-    checkpoint_folder,
+    fetch_checkpoint,
     hub_commit,
     hub_revision,
     training_step,
     training_tokens,
-    weight_fingerprint,
 )
-from lf_experiments.models.load import Reader, load_model, load_reader, tokenizer_folder
-from lf_experiments.neurons.capture import capture
+from lf_experiments.models.fingerprints import weight_fingerprint
+from lf_experiments.models.load import Reader, fetch_tokenizer, load_model, load_reader
 
 STEPS = [10, 20, 30]
 FAULTY = {"incomplete": 40, "harmful": 50, "empty": 100}
@@ -49,7 +51,7 @@ def at(step: int | None, model: ModelConfig = MODEL) -> Config:
 
 
 def reader_at(step: int | None, model: ModelConfig = MODEL) -> Reader:
-    return load_reader(checkpoint_folder(at(step, model)), model)
+    return load_reader(fetch_checkpoint(at(step, model)), model)
 
 
 def message_of(action: Callable[[], object]) -> str:
@@ -109,6 +111,7 @@ def published(tmp_path_factory, bloom, tokenizer, marker) -> dict[tuple[str, str
         (final / name).write_text("not needed")
     folders["org/tiny", "sharded"] = tmp_path_factory.mktemp("sharded")
     bloom(None).save_pretrained(folders["org/tiny", "sharded"], max_shard_size="20KB")
+    folders["org/tiny", "renamed"] = renamed_shards(folders["org/tiny", "sharded"], tmp_path_factory.mktemp("renamed"))
     for step in HUB.steps:
         folder = folders["org/tiny-intermediate", f"global_step{step}"] = tmp_path_factory.mktemp(f"step{step}")
         configuration = {
@@ -126,6 +129,19 @@ def published(tmp_path_factory, bloom, tokenizer, marker) -> dict[tuple[str, str
         if step != FAULTY["empty"]:
             save_pickles(weights, folder, 2 if step in (20, 30) else 1)
     return folders
+
+
+def renamed_shards(folder: Path, target: Path) -> Path:
+    """The same weights in files that only their index names."""
+    shutil.copytree(folder, target, dirs_exist_ok=True)
+    index = target / "model.safetensors.index.json"
+    names = {path.name: f"part[{number}].safetensors" for number, path in enumerate(sorted(target.glob("*.safetensors")))}
+    for old, new in names.items():
+        (target / old).rename(target / new)
+    places = json.loads(index.read_text())
+    places["weight_map"] = {weight: names[place] for weight, place in places["weight_map"].items()}
+    index.write_text(json.dumps(places))
+    return target
 
 
 def save_pickles(weights: dict, folder: Path, shards: int) -> None:
@@ -190,33 +206,39 @@ def test_a_pickled_step_is_captured_like_the_same_weights_in_safetensors(bloom, 
     tokenizer.save_pretrained(tmp_path)
     plain = load_reader(tmp_path, ModelConfig(name="plain", path=str(tmp_path), dtype=Dtype.float32))
     reader = reader_at(10)
-    assert torch.equal(capture(reader, sentences, 300), capture(plain, sentences, 300))
-    assert not torch.equal(capture(reader, sentences, 300), capture(reader_at(20), sentences, 300))
+    assert torch.equal(captured(reader, sentences, 300), captured(plain, sentences, 300))
+    assert not torch.equal(captured(reader, sentences, 300), captured(reader_at(20), sentences, 300))
     assert reader.num_parameters == plain.num_parameters
 
 
 def test_the_tokenizer_is_that_of_the_final_weights(cache: Path) -> None:
-    folder = checkpoint_folder(at(10))
+    folder = fetch_checkpoint(at(10))
     assert not list(folder.glob("tokenizer*"))
-    assert tokenizer_folder(folder, MODEL) == cache / "models--org--tiny" / "snapshots" / commit_of("org/tiny", "main")
-    assert tokenizer_folder(folder, replace(MODEL, tokenizer="/mine")) == Path("/mine")
+    assert fetch_tokenizer(folder, MODEL) == cache / "models--org--tiny" / "snapshots" / commit_of("org/tiny", "main")
+    assert fetch_tokenizer(folder, replace(MODEL, tokenizer="/mine")) == Path("/mine")
 
 
 def test_a_repository_of_its_own_for_the_tokenizer(cache: Path) -> None:
     hub = replace(HUB, repository="org/tiny-intermediate", revision="global_step20", tokenizer_repository="org/tiny")
     model = replace(MODEL, hub=hub)
-    assert checkpoint_folder(at(None, model)).name == commit_of("org/tiny-intermediate", "global_step20")
-    assert tokenizer_folder(cache, model).name == commit_of("org/tiny", "main")
+    assert fetch_checkpoint(at(None, model)).name == commit_of("org/tiny-intermediate", "global_step20")
+    assert fetch_tokenizer(cache, model).name == commit_of("org/tiny", "main")
 
 
 def test_steps_may_be_in_the_repository_of_the_final_weights() -> None:
     model = replace(MODEL, hub=replace(HUB, repository="org/tiny-intermediate", checkpoint_repository=None))
-    assert checkpoint_folder(at(20, model)).name == commit_of("org/tiny-intermediate", "global_step20")
+    assert fetch_checkpoint(at(20, model)).name == commit_of("org/tiny-intermediate", "global_step20")
 
 
 @pytest.mark.parametrize(("step", "billions"), [(0, 0), (1, 1), (250, 1), (251, 2), (1_000_000, 4000)])
 def test_a_revision_may_say_its_tokens_in_billions_rounded_up(step: int, billions: int) -> None:
     hub = replace(HUB, checkpoint_revision="step{step}-tokens{billion_tokens}B", tokens_per_step=4_000_000)
+    assert hub_revision(hub, step) == ("org/tiny-intermediate", f"step{step}-tokens{billions}B")
+
+
+@pytest.mark.parametrize(("step", "billions"), [(0, 0), (1, 0), (250, 1), (499, 1), (1_000_000, 4000)])
+def test_a_revision_may_say_its_tokens_in_billions_rounded_down(step: int, billions: int) -> None:
+    hub = replace(HUB, checkpoint_revision="step{step}-tokens{full_billion_tokens}B", tokens_per_step=4_000_000)
     assert hub_revision(hub, step) == ("org/tiny-intermediate", f"step{step}-tokens{billions}B")
 
 
@@ -227,21 +249,21 @@ def test_a_step_may_have_a_revision_of_its_own() -> None:
     ]
     model = replace(MODEL, hub=replace(HUB, revisions={35: "global_step20"}))
     assert model.published_steps == [*STEPS, 35, *FAULTY.values()]
-    assert checkpoint_folder(at(35, model)).name == commit_of("org/tiny-intermediate", "global_step20")
+    assert fetch_checkpoint(at(35, model)).name == commit_of("org/tiny-intermediate", "global_step20")
 
 
 def test_the_commit_is_that_of_the_revision() -> None:
-    assert hub_commit(MODEL, checkpoint_folder(at(20))) == commit_of("org/tiny-intermediate", "global_step20")
+    assert hub_commit(MODEL, fetch_checkpoint(at(20))) == commit_of("org/tiny-intermediate", "global_step20")
     assert hub_commit(ModelConfig(name="mine", path="/m"), Path("/m")) is None
 
 
 def test_a_commit_is_a_revision_too() -> None:
     commit = commit_of("org/tiny", "main")
-    assert checkpoint_folder(at(None, replace(MODEL, hub=replace(HUB, revision=commit)))).name == commit
+    assert fetch_checkpoint(at(None, replace(MODEL, hub=replace(HUB, revision=commit)))).name == commit
 
 
 def test_duplicated_steps_have_the_same_fingerprint() -> None:
-    fingerprints = {step: weight_fingerprint(checkpoint_folder(at(step))) for step in (10, 20, 30, None)}
+    fingerprints = {step: weight_fingerprint(fetch_checkpoint(at(step))) for step in (10, 20, 30, None)}
     assert fingerprints[20] == fingerprints[30]
     assert len(set(fingerprints.values())) == 3
 
@@ -249,7 +271,7 @@ def test_duplicated_steps_have_the_same_fingerprint() -> None:
 def test_pickles_beside_safetensors_are_not_read(tmp_path: Path, published) -> None:
     alone = tmp_path / "alone"
     shutil.copytree(published["org/tiny", "main"], alone, ignore=shutil.ignore_patterns("*.bin"))
-    assert weight_fingerprint(alone) == weight_fingerprint(checkpoint_folder(at(None)))
+    assert weight_fingerprint(alone) == weight_fingerprint(fetch_checkpoint(at(None)))
 
 
 def test_training_tokens_are_the_step_times_its_tokens() -> None:
@@ -264,7 +286,7 @@ def test_training_tokens_are_the_step_times_its_tokens() -> None:
 
 def test_a_revision_that_is_not_cached(cache: Path) -> None:
     model = replace(MODEL, hub=replace(HUB, steps=[10, 70]))
-    assert message_of(lambda: checkpoint_folder(at(70, model))) == (
+    assert message_of(lambda: fetch_checkpoint(at(70, model))) == (
         "model.hub=org/tiny-intermediate@global_step70: the hub cannot be reached, and of this repository only global_step10, "
         f"global_step20, global_step30, global_step40, global_step50, global_step100 is cached in {cache} "
         "Remedy: run it once with a network and without HF_HUB_OFFLINE, or choose what is cached"
@@ -273,17 +295,17 @@ def test_a_revision_that_is_not_cached(cache: Path) -> None:
 
 def test_a_repository_that_is_not_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = replace(MODEL, hub=HubModel(repository="org/other"))
-    found = message_of(lambda: checkpoint_folder(at(None, model)))
+    found = message_of(lambda: fetch_checkpoint(at(None, model)))
     assert found.startswith("model.hub=org/other@main: the hub cannot be reached, and nothing of this repository is cached in ")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "nowhere"))
-    assert message_of(lambda: checkpoint_folder(at(None))).startswith(
+    assert message_of(lambda: fetch_checkpoint(at(None))).startswith(
         "model.hub=org/tiny@main: the hub cannot be reached, and nothing"
     )
 
 
 def test_a_name_that_cannot_be_one() -> None:
     model = replace(MODEL, hub=HubModel(repository="a/b/c"))
-    assert "model.hub=a/b/c@main: this is no name of a repository" in message_of(lambda: checkpoint_folder(at(None, model)))
+    assert "model.hub=a/b/c@main: this is no name of a repository" in message_of(lambda: fetch_checkpoint(at(None, model)))
 
 
 def test_weights_that_are_missing_are_never_made_up() -> None:
@@ -307,14 +329,14 @@ def test_code_in_a_pickle_is_not_run(marker: Path) -> None:
         found = message_of(lambda dtype=dtype: reader_at(FAULTY["harmful"], replace(MODEL, dtype=dtype)))
         assert "it cannot be loaded: Weights only load failed" in found
         assert not marker.exists()
-    path = checkpoint_folder(at(FAULTY["harmful"])) / "pytorch_model.bin"
+    path = fetch_checkpoint(at(FAULTY["harmful"])) / "pytorch_model.bin"
     torch.load(path, weights_only=False)  # that the test could see it
     assert marker.exists()
     marker.rmdir()
 
 
 def test_a_revision_without_weights() -> None:
-    assert message_of(lambda: checkpoint_folder(at(FAULTY["empty"]))) == (
+    assert message_of(lambda: fetch_checkpoint(at(FAULTY["empty"]))) == (
         "model.hub=org/tiny-intermediate@global_step100: it does not have config.json and one of model*.safetensors, "
         "pytorch_model*.bin Remedy: choose another revision"
     )
@@ -392,13 +414,34 @@ def test_a_download_is_removed_once_its_run_is_done_when_asked_for(
 
     run("checkpoint=step", "checkpoint.step=10", "stages=[capture]")
     assert cached() == commits(10, 20, 30)
-    run("checkpoint=step", "checkpoint.step=20", "stages=[capture,compare]", "cache.evict_hub=true")
+    run("checkpoint=step", "checkpoint.step=20", "stages=[capture,compare]", "cache.evict_hub=true", "overwrite=true")
     assert cached() == commits(10, 30)
-    assert weight_fingerprint(checkpoint_folder(at(30)))  # what step 20 shared with it is still there
+    assert weight_fingerprint(fetch_checkpoint(at(30)))  # what step 20 shared with it is still there
     with pytest.raises(InputError, match="not be reached"):
-        checkpoint_folder(at(20))
+        fetch_checkpoint(at(20))
 
 
+@pytest.mark.parametrize(
+    ("change", "differing"),
+    [
+        ("checkpoint.step=20", "checkpoint.step 10 -> 20"),
+        ("model.special_tokens=none", "model.special_tokens model -> none"),
+        ("seed=5", "seed 0 -> 5"),
+    ],
+)
+def test_a_folder_of_other_results_is_refused_before_anything_is_downloaded(
+    run: Callable[..., dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str, differing: str
+) -> None:
+    step = ["checkpoint=step", "checkpoint.step=10", "stages=[capture]"]
+    before = run(*step)
+    with monkeypatch.context() as patch:
+        patch.setattr("lf_experiments.study.bench.fetch_checkpoint", lambda _: pytest.fail("a model was fetched"))
+        with pytest.raises(SystemExit, match=rf"other inputs \(capture\): {differing}\nRemedy: give another folder"):
+            run(*step, change)
+    assert json.loads((tmp_path / "run" / "run.json").read_text()) == before
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("run")
 def test_a_sweep_over_two_steps_with_the_same_weights_says_so_loudly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = [
@@ -435,7 +478,7 @@ class Hub:
 
     def answer(self, path: str) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body: of /api/models/ORG/NAME/..., what there is; of /ORG/NAME/resolve/COMMIT/FILE, a file."""
-        parts = path.split("?")[0].removeprefix("/api/models").strip("/").split("/")
+        parts = unquote(path.split("?")[0]).removeprefix("/api/models").strip("/").split("/")
         repository, kind, revision = "/".join(parts[:2]), parts[2], parts[3] if len(parts) > 3 else None
         if repository in REFUSALS:
             return *REFUSALS[repository], b""
@@ -505,11 +548,18 @@ def hub(published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 def test_weights_in_several_files_are_downloaded_with_their_index(hub: Hub, bloom) -> None:
     for step, model in ((20, MODEL), (None, replace(MODEL, hub=replace(HUB, revision="sharded")))):
         hub.downloaded.clear()
-        found, expected = load_model(checkpoint_folder(at(step, model)), model).state_dict(), bloom(step).state_dict()
+        found, expected = load_model(fetch_checkpoint(at(step, model)), model).state_dict(), bloom(step).state_dict()
         assert all(torch.equal(found[name], expected[name]) for name in expected)
         suffix = ".bin" if step else ".safetensors"
         assert sum(name.endswith(suffix) for name in hub.downloaded) >= 2
         assert {Path(name).suffix for name in hub.downloaded} == {".json", suffix}
+
+
+def test_weights_under_names_that_only_the_index_gives_are_downloaded(hub: Hub, bloom) -> None:
+    model = replace(MODEL, hub=replace(HUB, revision="renamed"))
+    found, expected = load_model(fetch_checkpoint(at(None, model)), model).state_dict(), bloom(None).state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert sum(name.startswith("part") for name in hub.downloaded) >= 2
 
 
 def test_a_step_is_downloaded_with_the_tokenizer_of_the_final_weights_and_kept(hub: Hub, bloom, monkeypatch) -> None:
@@ -529,23 +579,23 @@ def test_only_safetensors_are_downloaded_where_there_are_some(hub: Hub) -> None:
 
 
 def test_code_is_downloaded_only_to_be_trusted(hub: Hub) -> None:
-    checkpoint_folder(at(None, replace(MODEL, trust_remote_code=True)))
+    fetch_checkpoint(at(None, replace(MODEL, trust_remote_code=True)))
     assert "modeling_tiny.py" in hub.downloaded
 
 
 def test_a_download_that_broke_off_is_not_taken_for_the_model(hub: Hub, monkeypatch) -> None:
     monkeypatch.setattr("time.sleep", lambda _: None)  # between attempts
     hub.broken = {"model.safetensors"}
-    found = message_of(lambda: checkpoint_folder(at(None)))
+    found = message_of(lambda: fetch_checkpoint(at(None)))
     assert "the hub cannot be reached, and the download of this revision is not complete" in found
     hub.broken = set()
-    assert (checkpoint_folder(at(None)) / "model.safetensors").is_file()
+    assert (fetch_checkpoint(at(None)) / "model.safetensors").is_file()
 
 
 @pytest.mark.usefixtures("hub")
 def test_a_revision_that_does_not_exist_is_answered_with_those_that_do() -> None:
     model = replace(MODEL, hub=replace(HUB, steps=[70]))
-    assert message_of(lambda: checkpoint_folder(at(70, model))) == (
+    assert message_of(lambda: fetch_checkpoint(at(70, model))) == (
         "model.hub=org/tiny-intermediate@global_step70: the repository has no such revision; it has global_step10, "
         "global_step20, global_step30, global_step40, global_step50, global_step100 Remedy: choose one of these"
     )
@@ -561,7 +611,7 @@ def test_a_revision_that_does_not_exist_is_answered_with_those_that_do() -> None
 )
 def test_a_repository_that_does_not_open(hub: Hub, repository: str, said: str) -> None:
     model = replace(MODEL, hub=HubModel(repository=repository))
-    found = message_of(lambda: checkpoint_folder(at(None, model)))
+    found = message_of(lambda: fetch_checkpoint(at(None, model)))
     assert found.startswith(f"model.hub={repository}@main: ")
     assert said in found
     assert hub.downloaded == []

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lf_experiments.config import InputError
+from lf_experiments.errors import InputError
 from lf_experiments.languages import LANGUAGES, corpus_keys, language_name, languages_of, read_languages
 
 SETS = Path(__file__).parents[1] / "conf" / "language_set"

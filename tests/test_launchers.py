@@ -23,7 +23,7 @@ def run(folder: Path, *arguments: str) -> Path:
         "lf_experiments",
         "--multirun",
         "experiment=smoke",
-        "stages=[capture,compare,probe,report]",
+        "stages=[capture,compare,probe]",
     ]
     found = subprocess.run(
         [*command, "probe.threshold=2.0,1.5", "checkpoint=step0,step60", *arguments],

@@ -1,6 +1,7 @@
 """The miniature world: it is complete, it agrees with itself in every language, and its parts are kept apart."""
 
 import itertools
+import random
 import re
 from collections import Counter
 from dataclasses import replace
@@ -8,7 +9,8 @@ from itertools import islice
 
 import pytest
 
-from lf_experiments.corpora.miniature.documents import held_out_documents, training_documents
+from lf_experiments.config.schema import DatasetConfig
+from lf_experiments.corpora.miniature.documents import Kinds, held_out_documents, training_documents
 from lf_experiments.corpora.miniature.stories import miniature_stories
 from lf_experiments.corpora.miniature.world import (
     MINIATURE_LANGUAGES,
@@ -18,7 +20,7 @@ from lf_experiments.corpora.miniature.world import (
     sentence,
     table,
 )
-from lf_experiments.corpora.parallel import miniature_corpus
+from lf_experiments.corpora.parallel import whole_corpus
 from lf_experiments.languages import LANGUAGES, language_name
 
 SCRIPTS = {
@@ -70,7 +72,11 @@ def test_the_sentences_of_a_language_are_as_many_as_the_meanings() -> None:
 
 
 def test_training_stories_hold_no_analysed_sentence_and_no_sentence_of_the_perplexity_text() -> None:
-    training = "\n".join(islice(training_documents(seed=0, switch_probability=0.6, cue_probability=0.3), 3000))
+    rng = random.Random(0)
+    told = [
+        text for subject in table("subjects") for text in islice(training_documents(subject, Kinds(0.4, 0.2, 0.2), rng), 80)
+    ]
+    training = "\n".join(told)
     held_out = set().union(*sentences_of("analysis").values(), *sentences_of("text").values())
     assert not [text for text in held_out if text in training]
     seen = set().union(*sentences_of("training").values())
@@ -122,39 +128,80 @@ def test_word_order_of_the_other_languages() -> None:
     assert sentence(meaning, "vi") == "Vào buổi sáng, cậu bé đọc một cuốn sách trong vườn."
 
 
-def test_a_training_story_has_one_subject_and_may_change_its_language() -> None:
-    for story in islice(training_documents(seed=1, switch_probability=0.0, cue_probability=0.0), 50):
-        languages = [code for code in MINIATURE_LANGUAGES if any(text in story for text in sentences_of("training")[code])]
-        subjects = {
-            meaning.subject for meaning in meanings("training") for code in languages if sentence(meaning, code) in story
-        }
-        assert len(languages) == 1
-        assert len(subjects) == 1
+def told(story: str, subject: str) -> list[tuple[Meaning, str]]:
+    """The sentences of a story in their order, each as its meaning and its language, found by search; they are all there is."""
+    found = []
+    for meaning in meanings("training", subject):
+        for code in MINIATURE_LANGUAGES:
+            if (place := story.find(sentence(meaning, code))) >= 0:
+                found.append((place, meaning, code))
+    assert sum(len(sentence(meaning, code)) for _, meaning, code in found) + len(found) - 1 == len(story)
+    return [(meaning, code) for _, meaning, code in sorted(found, key=lambda item: item[0])]
+
+
+ONE_LANGUAGE, CUED, TRANSLATED, SWITCHING = Kinds(0, 0, 0), Kinds(1, 0, 0), Kinds(0, 1, 0), Kinds(0, 0, 1)
+
+
+def stories(subject: str, kinds: Kinds, seed: int, count: int) -> list[str]:
+    return list(islice(training_documents(subject, kinds, random.Random(seed)), count))
+
+
+def test_a_story_in_one_language_stays_with_its_subject_and_is_long() -> None:
+    languages = set()
+    for story in stories("boy", ONE_LANGUAGE, 1, 40):
+        sentences = told(story, "boy")
+        assert len({meaning for meaning, _ in sentences}) == len(sentences) == 8
+        assert len({code for _, code in sentences}) == 1
+        languages.add(sentences[0][1])
+    assert languages == set(MINIATURE_LANGUAGES)
+
+
+def test_in_a_translated_story_every_sentence_is_followed_by_its_translation() -> None:
+    for story in stories("girl", TRANSLATED, 1, 40):
+        sentences = told(story, "girl")
+        assert 3 <= len(sentences) / 2 <= 6
+        first, second = sentences[::2], sentences[1::2]
+        assert [meaning for meaning, _ in first] == [meaning for meaning, _ in second]
+        assert len({code for _, code in first}) == len({code for _, code in second}) == 1
+        assert first[0][1] != second[0][1]
+
+
+def test_a_switching_story_mostly_changes_its_language_after_a_sentence() -> None:
+    changes = []
+    for story in stories("girl", SWITCHING, 1, 60):
+        sentences = told(story, "girl")
+        assert len({meaning for meaning, _ in sentences}) == len(sentences) in range(3, 7)
+        changes += [before != after for (_, before), (_, after) in itertools.pairwise(sentences)]
+    assert sum(changes) / len(changes) == pytest.approx(0.8 * 8 / 9, abs=0.1)  # one in nine is drawn again
+
+
+def test_stories_are_of_each_kind_as_often_as_is_wanted() -> None:
+    found = stories("boy", Kinds(0.5, 0.2, 0.0), 4, 300)
+    cued = [story for story in found if "The ending in" in story]
+    long = [story for story in found if story not in cued and len({code for _, code in told(story, "boy")}) == 1]
+    assert [len(cued) / 300, len(long) / 300] == pytest.approx([0.5, 0.3], abs=0.08)
 
 
 def test_a_cue_follows_a_beginning_in_one_language_and_names_that_of_the_ending() -> None:
     ending_languages = []
-    for story in islice(training_documents(seed=2, switch_probability=0.6, cue_probability=1.0), 300):
+    for story in stories("boy", CUED, 2, 300):
         beginning, name, ending = re.search(r"(.*) The ending in (\w+): (.*)$", story).groups()
         code = next(code for code in MINIATURE_LANGUAGES if language_name(code) == name)
         assert ending in sentences_of("training")[code]
         ending_languages.append(code)
         if len(ending_languages) <= 50:
-            assert sum(any(text in beginning for text in sentences_of("training")[code]) for code in MINIATURE_LANGUAGES) == 1
+            assert len({code for _, code in told(beginning, "boy")}) == 1
     assert set(ending_languages) == set(MINIATURE_LANGUAGES)
     assert ending_languages.count("en") / 300 == pytest.approx(1 / 2 + 1 / 2 / 9, abs=0.1)
 
 
 def test_stories_are_equal_for_equal_seeds_and_differ_for_others() -> None:
-    def stories(seed: int) -> list[str]:
-        return list(islice(training_documents(seed, 0.6, 0.2), 20))
-
-    assert stories(3) == stories(3)
-    assert stories(3) != stories(4)
+    kinds = Kinds(0.3, 0.2, 0.2)
+    assert stories("girl", kinds, 3, 20) == stories("girl", kinds, 3, 20) != stories("girl", kinds, 4, 20)
 
 
 def test_the_analysed_corpus_is_parallel() -> None:
-    corpus = miniature_corpus(["fr", "hi"])
+    corpus = whole_corpus(DatasetConfig("miniature", "miniature"), ["fr", "hi"])
     assert corpus.meanings[5] == meanings("analysis")[5].name
     assert corpus.texts["hi"][5] == sentence(meanings("analysis")[5], "hi")
 

@@ -9,17 +9,19 @@ from hydra import compose, initialize_config_dir
 from transformers import PreTrainedModel
 
 from lf_experiments.__main__ import configuration_folder
-from lf_experiments.config import Config, InputError, ModelConfig, Shape, in_words, read_config
+from lf_experiments.config.read import read_config
+from lf_experiments.config.schema import Config, ModelConfig, Shape
+from lf_experiments.errors import InputError
 from lf_experiments.models.checkpoints import hub_revision
-from lf_experiments.models.families import input_width, neuron_sites
+from lf_experiments.models.families import neuron_sites, number_of_experts
 from lf_experiments.models.shapes import empty_model, shape_config
+from lf_experiments.wording import in_words
 
 CONF = Path(configuration_folder())
 FILES = {path.stem: path.read_text(encoding="utf-8") for path in CONF.glob("model/*.yaml")}
 NAMES = sorted(FILES)
 HUB_NAMES = [name for name in NAMES if "\nhub:\n" in FILES[name]]
 STEPPED_NAMES = [name for name in HUB_NAMES if "revision" in FILES[name]]
-OPTIONS = {int(path.stem[4:]) for path in CONF.glob("checkpoint/step?*.yaml")}
 PYTHIA = [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, *range(1000, 143_001, 1000)]
 TABLE = Path(__file__).parents[1] / "docs" / "models.md"
 
@@ -44,13 +46,18 @@ def deviation(shape: Shape) -> float:
     return abs(parameters_of(empty_model(shape_config(shape))) / shape.parameters - 1)
 
 
+def neurons_per_layer(shape: Shape) -> int:
+    """Of all experts of a mixture: those named have no other neurons."""
+    return shape.d_ff * (number_of_experts(shape_config(shape)) or 1)
+
+
 # The files --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_is_named_after_its_model_and_says_what_it_is(name: str) -> None:
     config = model_config(name)
-    assert config.name == name
+    assert config.name == ("m" if name == "local" else name)  # a local model is called as its folder
     assert (config.shape is not None) == (config.hub is not None)
     assert config.device_map is None
     assert FILES[name].startswith("# ")
@@ -79,7 +86,7 @@ def test_a_shape_has_the_published_number_of_parameters(named_model) -> None:
 def test_a_shape_has_its_layers_and_its_neurons_where_they_are_looked_for(named_model) -> None:
     name, model = named_model
     shape = model_config(name).shape
-    assert [input_width(site) for site in neuron_sites(model)] == [shape.d_ff] * shape.layers
+    assert [site.width for site in neuron_sites(model)] == [neurons_per_layer(shape)] * shape.layers
 
 
 TIED = ("bloom", "gemma", "xglm", "aya", "command", "smollm3")
@@ -188,6 +195,7 @@ def test_every_published_step_has_a_revision_of_its_own(name: str) -> None:
         ("smollm3-3b", 40_000, "HuggingFaceTB/SmolLM3-3B-checkpoints", "stage1-step-40000"),
         ("smollm3-3b", 4_200_000, "HuggingFaceTB/SmolLM3-3B-checkpoints", "stage2-step-4200000"),
         ("smollm3-3b", 4_720_000, "HuggingFaceTB/SmolLM3-3B-checkpoints", "stage3-step-4720000"),
+        ("fuxitranyu-8b", 94, "TJUNLP/FuxiTranyu-8B", "94B"),
         ("apertus-8b", 1_750_000, "swiss-ai/Apertus-8B-2509", "step1750000-tokens7652B"),
         ("apertus-8b", 2_627_139, "swiss-ai/Apertus-8B-2509", "step2627139-tokens15T"),
     ],
@@ -202,6 +210,7 @@ def test_the_steps_that_were_published() -> None:
     assert published["bloom-176b"] == [*range(5000, 90_001, 5000), 91_000, 92_000, 93_000]
     assert published["smollm3-3b"] == list(range(40_000, 4_720_001, 40_000))
     assert len(published["apertus-8b"]) == 44
+    assert len(published["fuxitranyu-8b"]) == 57
     for size in ("70m", "160m", "410m", "1b", "1.4b", "6.9b", "12b"):
         assert published[f"pythia-{size}"] == PYTHIA
         assert model_config(f"pythia-{size}").hub.tokens_per_step == 1024 * 2048
@@ -228,18 +237,29 @@ def test_the_steps_of_pythia_2_8b_are_without_those_that_have_the_final_weights(
     assert model_config("pythia-2.8b").published_steps == sorted(set(PYTHIA) - of_main - of_the_end)
 
 
-@pytest.mark.parametrize("step", sorted(OPTIONS))
-def test_an_option_says_its_step_and_no_more(step: int) -> None:
-    assert (CONF / "checkpoint" / f"step{step}.yaml").read_text(encoding="utf-8") == f"step: {step}\n"
+FAMILIES_OF_ONE = [
+    "command-r7b", "fuxitranyu-8b", "gpt-oss-20b", "lucie-7b", "mistral-7b-v0.1", "mistral-7b-v0.3",
+    "mistral-nemo-12b", "mixtral-8x7b", "olmoe-1b-7b", "qwen3-30b-a3b", "smollm3-3b",
+]  # fmt: skip
+"""Models without others that differ from them in size alone."""
 
 
-def test_the_options_are_steps_that_a_model_has_and_reach_to_the_last_of_each() -> None:
-    published = {name: set(model_config(name).published_steps) for name in NAMES}
-    assert set().union(*published.values()) >= OPTIONS
-    assert all(max(published[name]) in OPTIONS for name in STEPPED_NAMES)
-    assert set(model_config("bloom-7b1").published_steps) <= OPTIONS
-    doubling = [*(2**power for power in range(10)), *(1000 * 2**power for power in range(8)), 143_000]
-    assert published["pythia-1b"] & OPTIONS >= {0, *doubling}
+def test_models_of_one_family_have_one_architecture_and_different_sizes() -> None:
+    families: dict[str, list[str]] = {}
+    for name in NAMES:
+        families.setdefault(model_config(name).family, []).append(name)
+    assert families.pop(None) == ["local"]
+    assert sorted(name for names in families.values() if len(names) == 1 for name in names) == FAMILIES_OF_ONE
+    for names in families.values():
+        models = [model_config(name) for name in names]
+        assert len({model.shape.model_type if model.shape else model.recipe.architecture for model in models}) == 1
+        sizes = [model.shape.parameters if model.shape else (model.recipe.layers, model.recipe.hidden_size) for model in models]
+        assert len(set(sizes)) == len(sizes)
+
+
+def test_a_family_is_no_matter_of_spelling() -> None:
+    assert model_config("llama3.2-1b").family == "llama3.2" != model_config("llama2-7b").family
+    assert model_config("bloom-nano").family != model_config("bloom-7b1").family
 
 
 def test_a_step_with_a_name_of_its_own_counts_as_published() -> None:
@@ -305,8 +325,8 @@ def row(name: str) -> str:
         f"`{name}`",
         shape.model_type,
         shape.layers,
-        f"{shape.d_ff:,}",
-        f"{shape.layers * shape.d_ff:,}",
+        f"{experts} x {shape.d_ff:,}" if (experts := number_of_experts(shape_config(shape))) else f"{shape.d_ff:,}",
+        f"{shape.layers * neurons_per_layer(shape):,}",
         f"{shape.parameters:,}",
         f"[{model.hub.repository}](https://huggingface.co/{model.hub.repository})",
         f"{len(steps)}: {steps[0]}-{steps[-1]}" if steps else "",

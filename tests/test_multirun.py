@@ -2,22 +2,35 @@
 
 import itertools
 import json
+import os
+import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
 
 from lf_experiments import __main__ as command
-from lf_experiments import study
-from lf_experiments.multirun import jobs_of_grids, sweep_name, telling_keys
-from lf_experiments.neurons.capture import capture
+from lf_experiments.config.resolvers import IS_OMEGACONF_2_3
+from lf_experiments.errors import InputError
+from lf_experiments.figures import figure4_training_dynamics, figure6_key_neurons_by_language
+from lf_experiments.multirun.jobs import jobs_of, merged, sweep_jobs
+from lf_experiments.multirun.names import job_names, sweep_name, telling_keys
+from lf_experiments.multirun.sweep import MANY_JOBS
+from lf_experiments.neurons.capture import capture_sentences
+from lf_experiments.study import bench
 
 Run = Callable[..., tuple[int | str, Path]]
+
+pytestmark = pytest.mark.usefixtures("blank_pictures")
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +64,19 @@ def sweep(typed: Run) -> Run:
         return typed("--multirun", "experiment=smoke", "stages=[capture,compare,probe,report]", *overrides)
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Composes one figure of a run and one of a sweep: to draw all takes most of the time, and has tests of its own."""
+    monkeypatch.setattr("lf_experiments.study.report.FIGURES", (figure6_key_neurons_by_language.FIGURE,))
+    monkeypatch.setattr("lf_experiments.figures.save.SWEEP_FIGURES", (figure4_training_dynamics.FIGURE,))
+
+
+@pytest.fixture
+def no_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves out what follows the jobs: the table, the figures and the report of the sweep."""
+    monkeypatch.setattr("lf_experiments.multirun.sweep.put_side_by_side", lambda *_: True)
 
 
 def jobs(folder: Path) -> list[str]:
@@ -98,22 +124,46 @@ def test_a_failing_job_does_not_stop_the_others(sweep: Run, capsys: pytest.Captu
 
 
 def test_only_what_is_missing_is_run_again_after_an_unexpected_error(sweep: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lf_experiments.study import Study
+    from lf_experiments.study.probe import Probe
 
-    probe = Study.probe
-    monkeypatch.setattr(Study, "probe", lambda study: 1 / 0 if study.config.seed == 1 else probe(study))
+    run, seeds = Probe.run, iter([0, 1, 2])
+    monkeypatch.setattr(Probe, "run", lambda stage, bench: 1 / 0 if next(seeds) == 1 else run(stage, bench))
     status, folder = sweep("seed=0,1,2")
     assert status == 1
     table = pd.read_csv(folder / "sweep.csv", keep_default_na=False).set_index("seed")
     assert table["status"].to_dict() == {0: "done", 1: "failed", 2: "done"}
     assert "ZeroDivisionError" in table.loc[1, "error"]
-    monkeypatch.setattr(Study, "probe", probe)
+    monkeypatch.setattr(Probe, "run", run)
     before = written(folder)
     assert sweep("seed=0,1,2")[0] == 0
     after = written(folder)
     redone = {name.split("/")[0] for name in after if after[name] != before.get(name)}
     assert len(redone) == 1
     assert "seed=1" in redone.pop()
+
+
+def test_a_sweep_that_a_signal_stops_says_so_and_goes_on(
+    sweep: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from lf_experiments.study.probe import Probe
+
+    run, seeds = Probe.run, iter([0, 1, 2])
+
+    def run_or_stop(stage: Probe, on: bench.Bench) -> dict[str, float]:
+        if next(seeds) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return run(stage, on)
+
+    monkeypatch.setattr(Probe, "run", run_or_stop)
+    status, folder = sweep("seed=0,1,2")
+    assert status == 143
+    assert capsys.readouterr().err.strip().splitlines()[-1] == "stopped; the same command goes on"
+    table = pd.read_csv(folder / "sweep.csv", keep_default_na=False).set_index("seed")
+    assert table["status"].to_dict() == {0: "done", 1: "failed"}
+    assert table.loc[1, "error"] == "Stopped: by SIGTERM; the same command goes on"
+    monkeypatch.setattr(Probe, "run", run)
+    assert sweep("seed=0,1,2") == (0, folder)
+    assert pd.read_csv(folder / "sweep.csv")["status"].tolist() == ["done"] * 3
 
 
 def test_errors_of_any_job_surface_before_the_first_one_starts(sweep: Run) -> None:
@@ -123,22 +173,74 @@ def test_errors_of_any_job_surface_before_the_first_one_starts(sweep: Run) -> No
     status, folder = sweep("probe.threshold=2.0,2.9")
     assert "probe.threshold=2.9: no z-score over 9 languages" in str(status)
     assert jobs(folder) == []
+    status, folder = sweep("dataset=miniature,files")
+    assert "dataset.root=null: the folder with one <code>.txt per language is missing" in str(status)
+    assert jobs(folder) == []
 
 
-def test_a_glob_takes_the_published_steps_and_names_the_others(sweep: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_glob_takes_the_published_steps_and_is_silent_of_other_models(sweep: Run, capsys: pytest.CaptureFixture[str]) -> None:
     status, folder = sweep("checkpoint=glob(step*)")
     assert status == 0
     assert sorted(pd.read_csv(folder / "sweep.csv")["training_step"]) == [0, 30, 60]
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("checkpoint=glob(step*): without ")]
-    named = line.removeprefix("checkpoint=glob(step*): without ").removesuffix(", which the model has not published")
-    options = {path.stem for path in (Path(__file__).parents[1] / "conf" / "checkpoint").glob("step*.yaml")}
-    assert sorted(named.split(", ")) == sorted(options - {"step0", "step30", "step60"})
+    assert "without" not in capsys.readouterr().out
 
 
 def test_a_glob_that_matches_no_published_step_is_an_error(sweep: Run) -> None:
     status, folder = sweep("checkpoint=glob(step15*)")
-    assert "it matches no published step" in str(status)
+    assert "checkpoint=glob(step15*): it matches no published step of every model" in str(status)
+    assert "bloom-smoke has 0, 30, 60" in str(status)
     assert not folder.exists()
+
+
+def jobs_of_command(*overrides: str) -> list[list[str]]:
+    """The jobs of a command with --multirun, without running them."""
+    with initialize_config_dir(command.configuration_folder(), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        config = loader.load_configuration("config", list(overrides), run_mode=RunMode.MULTIRUN)
+        return sweep_jobs(config, list(config.hydra.overrides.task), loader)
+
+
+def steps_of_command(*overrides: str) -> list[str]:
+    chosen = [override for job in jobs_of_command(*overrides) for override in job if override.startswith("checkpoint=")]
+    return [override.removeprefix("checkpoint=") for override in dict.fromkeys(chosen)]
+
+
+PYTHIA = [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, *range(1000, 143_001, 1000)]
+
+
+def test_a_glob_takes_every_published_step_in_the_order_of_training(capsys: pytest.CaptureFixture[str]) -> None:
+    assert steps_of_command("model=pythia-1b", "checkpoint=glob(step*)") == [f"step{step}" for step in PYTHIA]
+    assert steps_of_command("model=pythia-1b", "checkpoint=glob(*,exclude=step*)") == ["final"]
+    assert steps_of_command("model=pythia-1b", "checkpoint=glob([step14?000,step?])") == [
+        *["step0", "step1", "step2", "step4", "step8"], *[f"step{step}" for step in range(140_000, 143_001, 1000)],
+    ]  # fmt: skip
+    assert capsys.readouterr().out == ""
+
+
+def test_a_glob_over_several_models_takes_the_steps_of_all_and_names_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    found = steps_of_command("model=bloom-560m,bloom-7b1", "checkpoint=glob(step*)")
+    assert found == ["step1000", "step10000", "step100000", "step200000", "step300000"]
+    assert capsys.readouterr().out == (
+        "checkpoint=glob(step*): without 50000, 150000, 250000, 400000, 500000, 600000, "
+        "which not all models of the sweep have published\n"
+    )
+    with pytest.raises(InputError, match="no published step of every model\nRemedy: .*bloom-3b has 1000.*llama2-7b has none"):
+        steps_of_command("model=bloom-3b,llama2-7b", "checkpoint=glob(step*)")
+
+
+def test_a_glob_in_a_grid_is_of_the_models_of_that_grid() -> None:
+    grids = "hydra.sweeper.grids=[{model:llama2-7b},{model:bloom-nano,checkpoint:'glob(step?)'}]"
+    assert jobs_of_command(grids) == [["model=llama2-7b"], ["model=bloom-nano", "checkpoint=step0"]]
+
+
+def test_the_recipe_on_the_command_line_decides_what_a_glob_matches() -> None:
+    assert steps_of_command("model.recipe.steps=[5,7]", "checkpoint=glob(step*)", "seed=0,1") == ["step5", "step7"]
+
+
+def test_an_interval_is_no_list_of_values() -> None:
+    with pytest.raises(InputError, match="seed=interval.*an interval has no list of values\nRemedy: give values") as error:
+        jobs_of_command("seed=interval(0,1)")
+    assert "range(1,9)" in str(error.value)
 
 
 def test_a_sweep_is_named_after_what_it_does() -> None:
@@ -153,6 +255,106 @@ def test_a_sweep_is_named_after_what_it_does() -> None:
     assert all(len(sweep_name([root])) < 80 and "/" not in sweep_name([root]) for root in long)
 
 
+def test_a_sweep_is_named_after_its_configuration_folders_too() -> None:
+    assert sweep_name(["-m", "seed=1", "hydra.searchpath=[file:///a]"]) != sweep_name(["-m", "seed=1", "hydra.searchpath=[b]"])
+    assert sweep_name(["-m", "--config-dir=a", "seed=1"]) != sweep_name(["-m", "--config-dir=b", "seed=1"])
+    assert sweep_name(["seed=1", "--multirun", "hydra.sweep.dir=x"]) == sweep_name(["-m", "seed=1"])
+    assert len(sweep_name(["model.name=" + "語" * 300]).encode()) < 80
+
+
+def test_the_folders_of_jobs_stay_in_the_sweep_whatever_the_values() -> None:
+    values = [
+        "../../../data/a",
+        "../../../data/b",
+        "/x/y",
+        "a b",
+        "a_b",
+        "..",
+        "x" * 300,
+        "x" * 301,
+        "語" * 200,
+        "[en,fr]",
+        "ok-1.5",
+    ]
+    names = job_names([[f"dataset.root={value}", "seed=0"] for value in values])
+    assert len(set(names)) == len(names)
+    for name in names:
+        assert name.startswith("dataset.root=")
+        assert len(name.encode()) <= 110
+        assert Path("sweep", name).resolve().parent == Path("sweep").resolve()
+    assert names[-1] == "dataset.root=ok-1.5"
+    assert job_names([[]]) == ["job"]
+
+
+@pytest.mark.usefixtures("no_table")
+def test_a_sweep_over_relative_folders_writes_into_its_own_folder_alone(sweep: Run, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for code in ("en", "fr", "zh", "ar", "hi", "vi"):
+            (tmp_path / "data" / name / f"{code}.txt").write_text("\n".join(f"{name} {code} {line}" for line in range(12)))
+    before = sorted((tmp_path / "data").rglob("*"))
+    folders = ("dataset=files", "language_set.languages=[en,fr,zh,ar,hi,vi]", "dataset.root=data/../data/a,data/../data/b")
+    status, folder = sweep(*folders, "stages=[capture]")
+    assert status == 0
+    assert len(jobs(folder)) == 2
+    assert {path.name for path in (tmp_path / "multirun").iterdir()} == {folder.name}
+    assert sorted((tmp_path / "data").rglob("*")) == before
+
+
+@pytest.mark.usefixtures("no_table")
+def test_a_folder_name_given_by_the_user_is_kept(sweep: Run) -> None:
+    _, folder = sweep("seed=0,1", "stages=[capture]", "hydra.sweep.subdir=number${seed}")
+    assert jobs(folder) == ["number0", "number1"]
+
+
+@pytest.mark.usefixtures("no_table")
+def test_flags_may_stand_between_overrides(typed: Run) -> None:
+    status, folder = typed("experiment=smoke", "--multirun", "stages=[capture]", "seed=0,1")
+    assert status == 0
+    assert jobs(folder) == ["seed=0", "seed=1"]
+
+
+def test_a_launcher_that_is_not_installed_is_said_with_the_command_that_installs_it(
+    typed: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lf_experiments.multirun.launchers.find_spec", lambda _: None)
+    for launcher in ("joblib", "submitit_slurm", "slurm_gpu"):
+        status, folder = typed("--multirun", "experiment=smoke", "seed=0,1", f"hydra/launcher={launcher}")
+        assert status == (
+            f"error: hydra/launcher={launcher}: it is not installed\nRemedy: pip install 'lf_experiments[launchers]'"
+        )
+        assert not folder.exists()
+
+
+def test_the_jobs_that_are_done_stand_side_by_side_when_a_sweep_is_stopped(
+    sweep: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from lf_experiments.study.probe import Probe
+
+    run, seeds = Probe.run, iter([0, 1])
+
+    def stopped(stage: Probe, bench: bench.Bench) -> dict[str, float]:
+        if next(seeds) == 1:
+            raise KeyboardInterrupt
+        return run(stage, bench)
+
+    monkeypatch.setattr(Probe, "run", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        sweep("seed=0,1,2", "tracking=wandb")
+    (table,) = (tmp_path / "multirun").glob("*/sweep.csv")
+    assert pd.read_csv(table)["status"].tolist() == ["done", "failed"]
+    assert not (table.parent / "wandb").exists()
+
+
+def test_many_jobs_are_checked_behind_a_progress_bar(sweep: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    status, _ = sweep(f"seed=range(0,{MANY_JOBS - 1})", "probe.threshold=9")
+    assert "no z-score" in str(status)
+    assert "checking" not in capsys.readouterr().err
+    status, _ = sweep(f"seed=range(0,{MANY_JOBS})", "probe.threshold=9")
+    assert "no z-score" in str(status)
+    assert "checking" in capsys.readouterr().err
+
+
 def test_the_jobs_of_a_sweep_share_a_group_in_wandb(sweep: Run) -> None:
     status, folder = sweep("seed=0,1", "tracking=wandb", "stages=[capture,compare,report]")
     assert status == 0
@@ -161,7 +363,7 @@ def test_the_jobs_of_a_sweep_share_a_group_in_wandb(sweep: Run) -> None:
 
 
 def test_a_sweep_whose_results_cannot_be_put_side_by_side_is_no_success(sweep: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lf_experiments.results.sweep.write_sweep", lambda _: 1 / 0)
+    monkeypatch.setattr("lf_experiments.sweep.write_sweep", lambda _: 1 / 0)
     status, folder = sweep("seed=0,1")
     assert status == 1
     assert jobs(folder) == ["seed=0", "seed=1"]
@@ -224,24 +426,25 @@ def test_an_experiment_of_several_grids_runs_the_jobs_of_all_in_one_sweep(typed:
     assert sorted(table["training_step"]) == [0, 30, 60, 60, 60]
 
 
-@pytest.fixture
-def no_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves out what follows the jobs: the table, the figures and the report of the sweep."""
-    monkeypatch.setattr("lf_experiments.multirun.put_side_by_side", lambda *_: True)
-
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_table")
 def test_several_grids_capture_nothing_twice_and_the_same_command_goes_on(
     typed: Run, experiment: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     captured: list[int] = []
-    monkeypatch.setattr(study, "capture", lambda *reading: captured.append(len(reading[1])) or capture(*reading))
+
+    def counted(reader, sentences, *how):
+        captured.append(sum(map(len, sentences.texts.values())))
+        return capture_sentences(reader, sentences, *how)
+
+    monkeypatch.setattr(bench, "capture_sentences", counted)
     arguments = (*experiment(GRIDS), "dataset.sentences=11")
     _, folder = typed(*arguments)
     assert captured == [9 * 11] * 4  # two seeds and two steps; another threshold needs nothing new
     before = written(folder)
-    assert len(before) == 2 + 3 * 3  # sentences of all jobs, map and scores of three
+    compared = ["contributions.parquet", "influence.parquet", "layer_maps.npy", "layers.csv", "pairs.csv", "similarity.npy"]
+    by_job = [sorted(Path(name).name for name in before if Path(name).parent.name == job) for job in jobs(folder)]
+    assert by_job == [["samples.csv"]] * 2 + [[*compared[:5], "samples.csv", "similarity.npy"]] * 3
     assert typed(*arguments) == (0, folder)
     assert written(folder) == before
     assert len(captured) == 4
@@ -273,7 +476,11 @@ def test_grids_can_be_typed(sweep: Run) -> None:
         ('{dataset.sentence: "3"}', "Key 'sentence' not in 'DatasetConfig'"),
         ('{model: "bloom-nano,bloom-giga"}', "Could not find 'model/bloom-giga'"),
         ("{checkpoint: [step0, step30]}", "'ListConfig' is incompatible with type hint '<class 'str'>'"),
-        ("{seed: 1}", "Value 1 (int) is incompatible with type hint 'str'"),
+        pytest.param(
+            "{seed: 1}",
+            "Value 1 (int) is incompatible with type hint 'str'",
+            marks=pytest.mark.skipif(not IS_OMEGACONF_2_3, reason="later ones take the number"),
+        ),
     ],
 )
 def test_what_is_wrong_in_any_grid_is_said_before_the_first_job(
@@ -283,6 +490,11 @@ def test_what_is_wrong_in_any_grid_is_said_before_the_first_job(
     assert message in f"{status}{capsys.readouterr().err}"
     assert status != 0
     assert jobs(folder) == []
+
+
+def jobs_of_grids(grids: list[dict[str, str]], given: Sequence[Override] = ()) -> list[list[str]]:
+    parser = OverridesParser.create()
+    return jobs_of([merged(grid, list(given), parser) for grid in grids])
 
 
 def test_the_jobs_of_grids_are_all_combinations_of_each_with_the_command_line() -> None:
@@ -296,9 +508,9 @@ def test_the_jobs_of_grids_are_all_combinations_of_each_with_the_command_line() 
         for combination in itertools.product(*(values.get(value, [value]) for value in settings.values())):
             expected.append([f"{key}={value}" for key, value in zip(settings, combination, strict=True)])
     overrides = parser.parse_overrides([f"{key}={value}" for key, value in given.items()])
-    assert jobs_of_grids(grids, overrides, parser) == expected
-    assert jobs_of_grids([*grids, grids[0]], overrides, parser) == expected
-    assert jobs_of_grids([{"a": "1,2,1"}], [], parser) == [["a=1"], ["a=2"]]
+    assert jobs_of_grids(grids, overrides) == expected
+    assert jobs_of_grids([*grids, grids[0]], overrides) == expected
+    assert jobs_of_grids([{"a": "1,2,1"}]) == [["a=1"], ["a=2"]]
 
 
 @pytest.mark.parametrize(
@@ -319,7 +531,7 @@ def test_the_jobs_of_grids_are_all_combinations_of_each_with_the_command_line() 
 def test_the_folder_of_a_job_is_named_after_the_keys_that_tell_it_from_the_others(
     grids: list[dict[str, str]], keys: list[str]
 ) -> None:
-    overrides = jobs_of_grids(grids, [], OverridesParser.create())
+    overrides = jobs_of_grids(grids)
     values = [dict(override.split("=") for override in job) for job in overrides]
     assert telling_keys(values) == keys
     named = [tuple((key, job.get(key)) for key in keys) for job in values]

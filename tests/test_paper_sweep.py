@@ -10,33 +10,31 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Picture
 from run_folders import edit, fail, write_job
 
-from lf_experiments.results.families import family_names, is_llama, llama_runs, main_run
-from lf_experiments.results.figures import (
-    MAIN_LLAMA_RUN_FIGURES,
-    MAIN_RUN_FIGURES,
-    SWEEP_FIGURES,
+from lf_experiments.figures import (
     figure3_layer_scores,
     figure6_key_neurons_by_language,
     figure7_model_scale,
-    figure8_similarity_maps_llama2,
-    figure9_layer_scores_llama2,
-    figure10_model_scale_llama2,
-    figure11_key_neurons_by_language_llama2,
-    main_runs,
-    save_sweep_figures,
-    stem,
     style,
     table1_deactivation,
     table2_generations,
-    table3_generations_llama2,
-    table4_deactivation_llama2,
 )
-from lf_experiments.results.sweep import main, sweep_table
-from lf_experiments.results.tables import evolutions, read_json
+from lf_experiments.figures.appendix_c import FIGURE8, FIGURE9, FIGURE10, FIGURE11, TABLE3, TABLE4
+from lf_experiments.figures.catalogue import SWEEP_FIGURES
+from lf_experiments.figures.figure import Figure
+from lf_experiments.figures.save import save_sweep_figures, subjects
+from lf_experiments.runs.families import APPENDIX_C, BODY, WHOLE, family_names, is_in_part, main_run
+from lf_experiments.runs.run import Run
+from lf_experiments.runs.sweep import Sweep
+from lf_experiments.runs.tables import read_json
+from lf_experiments.storage import write_json
+from lf_experiments.sweep import main
 
+TABLE1, TABLE2, FIGURE3 = table1_deactivation.FIGURE, table2_generations.FIGURE, figure3_layer_scores.FIGURE
+FIGURE6, FIGURE7 = figure6_key_neurons_by_language.FIGURE, figure7_model_scale.FIGURE
+OF_PAPER = [figure for figure in SWEEP_FIGURES if figure.number]
 CODES = ["en", "zh", "ar"]
 SIZES = {"s": 100_000, "": 400_000, "l": 1_600_000}
 
@@ -95,12 +93,21 @@ def written(tmp_path_factory) -> tuple[Path, list[str]]:
 
 
 def stems(folder: Path) -> list[str]:
-    return save_sweep_figures(folder / "out", sweep_table([folder]), "training_step")
+    return save_sweep_figures(folder / "out", Sweep(folder))
+
+
+def stem(figure: Figure) -> str:
+    return figure.stem
+
+
+def main_runs(sweep: Sweep) -> dict[Figure, Path]:
+    """The folder of the run that each figure of one run shows."""
+    return {figure: shown.folder for figure, shown in subjects(sweep).items() if isinstance(shown, Run)}
 
 
 def test_all_ten_figures_and_four_tables_come_out(written):
     expected = [*OF_BLOOM, *OVER_STEPS, "figure7_model_scale", "table2_generations", *OF_LLAMA]
-    assert expected == [stem(module) for module in SWEEP_FIGURES]
+    assert expected == [stem(figure) for figure in OF_PAPER]
     numbers = {name.partition("_")[0] for name in expected}
     assert numbers == {f"figure{number}" for number in range(2, 12)} | {f"table{number}" for number in range(1, 5)}
     tables = [name for name in expected if name.startswith("table")]
@@ -112,30 +119,30 @@ def test_all_ten_figures_and_four_tables_come_out(written):
 def test_the_command_names_every_figure_it_wrote(written):
     _, said = written
     assert said[0] == "9 runs: 9 done"
-    assert [Path(line).stem for line in said[2:-1]] == [stem(module) for module in SWEEP_FIGURES]
+    assert [Path(line).stem for line in said[3:-1]] == [stem(figure) for figure in OF_PAPER]
 
 
 @pytest.mark.parametrize(
-    ("module", "run"),
+    ("figure", "run"),
     [
-        (table1_deactivation, "bloom-nano"),
-        (table2_generations, "bloom-nano"),
-        (table3_generations_llama2, "llama-nano"),
-        (table4_deactivation_llama2, "llama-nano"),
+        (TABLE1, "bloom-nano"),
+        (TABLE2, "bloom-nano"),
+        (TABLE3, "llama-nano"),
+        (TABLE4, "llama-nano"),
     ],
     ids=["1", "2", "3", "4"],
 )
-def test_the_tables_are_those_of_the_run_with_all_stages(written, module, run):
+def test_the_tables_are_those_of_the_run_with_all_stages(written, figure, run):
     folder, _ = written
-    text = (folder / "figures" / f"{stem(module)}.csv").read_text(encoding="utf-8")
-    assert text == module.wide_table(folder / run).to_csv()
+    text = (folder / "figures" / f"{figure.stem}.csv").read_text(encoding="utf-8")
+    assert text == figure.wide_table(Run(folder / run)).to_csv()
 
 
 def test_figures_of_one_run_show_the_one_with_most_stages_of_its_family(paper):
-    runs = main_runs(sweep_table([paper]))
-    assert runs == dict.fromkeys(MAIN_RUN_FIGURES, paper / "bloom-nano") | dict.fromkeys(
-        MAIN_LLAMA_RUN_FIGURES, paper / "llama-nano"
-    )
+    runs = main_runs(Sweep(paper))
+    of_bloom = [figure for figure in SWEEP_FIGURES if figure.stem in (*OF_BLOOM, "table2_generations")]
+    of_llama = [FIGURE9, TABLE4, FIGURE11, TABLE3]
+    assert runs == dict.fromkeys(of_bloom, paper / "bloom-nano") | dict.fromkeys(of_llama, paper / "llama-nano")
 
 
 def test_of_as_many_stages_the_first_run_is_shown_and_steps_and_failed_runs_never(tmp_path):
@@ -143,17 +150,17 @@ def test_of_as_many_stages_the_first_run_is_shown_and_steps_and_failed_runs_neve
         write_job(tmp_path / model, None, model, parameters, languages=CODES, cloze=model == "bloom-failed")
     write_job(tmp_path / "step", 30, "bloom-s", 200, languages=CODES, cloze=True, generate=True)
     edit(tmp_path / "bloom-failed" / "run.json", status="failed", error="no memory")
-    table = sweep_table([tmp_path])
-    assert set(main_runs(table).values()) == {tmp_path / "bloom-s"}
-    assert main_run(table[:0]) is None
+    sweep = Sweep(tmp_path)
+    assert set(main_runs(sweep).values()) == {tmp_path / "bloom-s"}
+    assert main_run(sweep.table[:0]) is None
 
 
 def test_a_main_run_without_a_file_has_no_figure_of_it(paper):
     (paper / "bloom-nano" / "perplexity.csv").unlink()
     (paper / "llama-nano" / "layers.csv").unlink()
-    found = main_runs(sweep_table([paper]))
-    assert table1_deactivation not in found and table2_generations in found
-    assert figure9_layer_scores_llama2 not in found and table4_deactivation_llama2 in found
+    found = main_runs(Sweep(paper))
+    assert TABLE1 not in found and TABLE2 in found
+    assert FIGURE9 not in found and TABLE4 in found
 
 
 def test_without_a_llama_there_is_none_of_its_figures(tmp_path):
@@ -188,40 +195,49 @@ def test_figures_that_cannot_be_drawn_any_more_go(tmp_path):
     ("model", "family", "expected"),
     [
         ("bloom-7b1", "bloom", False),
-        ("bigscience/bloom-7b1", "bloom", False),
         ("llama2-7b", "llama2", True),
-        ("meta-llama/Llama-2-7b-hf", "Llama", True),
-        ("llama-nano-s", "llama", True),
-        ("llama3.1-8b", "llama3.1", True),
-        ("my-llama", "my", False),
-        ("tinyllama-1b", "tinyllama", False),
+        ("meta-llama/Llama-2-7b-hf", "llama2", True),
+        ("llama-nano-s", "llama-nano", True),
+        ("llama3.1-8b", "llama3", False),
+        ("llama-of-mine", "llama-of-mine", False),
         ("eurollm-9b", "eurollm", False),
     ],
 )
-def test_a_family_is_told_by_the_name(model, family, expected):
-    runs = pd.DataFrame({"model": [model], "variant": [""]})
-    assert (list(family_names(runs)), list(is_llama(runs))) == ([family], [expected])
+def test_a_family_is_a_fact_and_no_name_is_parsed(tmp_path, model, family, expected):
+    write_job(tmp_path, None, model, languages=CODES)
+    edit(tmp_path / "metrics.json", family=family)
+    table = Sweep(tmp_path).table
+    assert (list(family_names(table)), list(is_in_part(table, APPENDIX_C))) == ([family], [expected])
+    assert list(is_in_part(table, BODY)) == [not expected] and list(is_in_part(table, WHOLE)) == [True]
+
+
+def test_a_run_of_an_older_edition_is_a_family_of_its_own(tmp_path):
+    write_job(tmp_path, None, "llama2-7b", languages=CODES)
+    metrics = read_json(tmp_path / "metrics.json")
+    del metrics["family"]
+    write_json(tmp_path / "metrics.json", metrics)
+    assert list(Sweep(tmp_path).table["family"]) == ["llama2-7b"]
 
 
 def test_the_variant_is_part_of_a_familys_name():
-    runs = pd.DataFrame({"model": ["llama-nano", "bloom-nano"], "variant": ["seed=1", ""]})
-    assert list(family_names(runs)) == ["llama, seed=1", "bloom"]
-    assert list(is_llama(runs)) == [True, False]
-    assert list(is_llama(runs[:0])) == []
+    runs = pd.DataFrame({"family": ["llama-nano", "bloom"], "variant": ["seed=1", ""]})
+    assert list(family_names(runs)) == ["llama-nano, seed=1", "bloom"]
+    assert list(is_in_part(runs, APPENDIX_C)) == [True, False]
+    assert list(is_in_part(runs[:0], APPENDIX_C)) == []
 
 
-def shown_models(figure: Figure) -> set[str]:
+def shown_models(figure: Picture) -> set[str]:
     return {text.get_text() for axes in figure.axes for text in axes.texts} - {"chance"}
 
 
 def test_each_scale_shows_its_own_models(paper):
-    table = sweep_table([paper])
-    assert shown_models(figure7_model_scale.draw(table)) == {"bloom-nano-s", "bloom-nano", "bloom-nano-l"}
-    figure = figure10_model_scale_llama2.draw(table)
+    sweep = Sweep(paper)
+    assert shown_models(FIGURE7.picture(sweep.of(BODY))) == {"bloom-nano-s", "bloom-nano", "bloom-nano-l"}
+    figure = FIGURE10.picture(FIGURE10.subject_in(sweep))
     assert shown_models(figure) == {"llama-nano-s", "llama-nano", "llama-nano-l"}
-    assert figure.get_suptitle().startswith(figure10_model_scale_llama2.TITLE)
+    assert figure.get_suptitle().startswith(FIGURE10.title)
     for axes, column in zip(figure.axes, ("lrds", "sads", "sklr_fraction", "cloze_accuracy_mean"), strict=True):
-        points = llama_runs(table)[["num_parameters", column]].to_numpy(float)
+        points = sweep.of(APPENDIX_C).finals[["num_parameters", column]].to_numpy(float)
         np.testing.assert_array_equal(axes.lines[0].get_xydata(), points)
         assert len(points) == 3
 
@@ -229,7 +245,7 @@ def test_each_scale_shows_its_own_models(paper):
 def test_the_maps_of_all_sizes_stand_side_by_side_in_their_order(paper):
     write_job(paper / "more", None, "llama-nano-xl", 3_000_000, languages=CODES)
     np.save(paper / "more" / "similarity.npy", np.load(paper / "more" / "similarity.npy") / 2)
-    figure = figure8_similarity_maps_llama2.draw(sweep_table([paper]))
+    figure = FIGURE8.picture(Sweep(paper).of(APPENDIX_C))
     maps = [axes for axes in figure.axes if axes.images and axes.get_title()]
     assert [axes.get_title() for axes in maps] == ["llama-nano-s", "llama-nano", "llama-nano-l", "llama-nano-xl"]
     for axes, run in zip(maps, ("llama-nano-s", "llama-nano", "llama-nano-l", "more"), strict=True):
@@ -241,44 +257,45 @@ def test_the_maps_of_all_sizes_stand_side_by_side_in_their_order(paper):
 
 def test_a_llama_without_a_map_is_left_out_of_the_maps(paper):
     (paper / "llama-nano-s" / "similarity.npy").unlink()
-    figure = figure8_similarity_maps_llama2.draw(sweep_table([paper]))
+    figure = FIGURE8.picture(Sweep(paper).of(APPENDIX_C))
     assert [axes.get_title() for axes in figure.axes if axes.get_title()] == ["llama-nano", "llama-nano-l"]
 
 
 @pytest.mark.parametrize(
     ("of_llama", "of_bloom"),
     [
-        (figure9_layer_scores_llama2, figure3_layer_scores),
-        (figure11_key_neurons_by_language_llama2, figure6_key_neurons_by_language),
-        (table4_deactivation_llama2, table1_deactivation),
-        (table3_generations_llama2, table2_generations),
+        (FIGURE9, FIGURE3),
+        (FIGURE11, FIGURE6),
+        (TABLE4, TABLE1),
+        (TABLE3, TABLE2),
     ],
     ids=stem,
 )
 def test_the_figures_of_a_llama_are_those_of_bloom_under_another_title(paper, of_llama, of_bloom):
-    one, other = of_llama.draw(paper / "llama-nano"), of_bloom.draw(paper / "llama-nano")
-    assert one.get_suptitle() == f"{of_llama.TITLE}\nllama-nano, checkpoint final"
-    assert f"{of_bloom.TITLE}, LLaMA" == of_llama.TITLE
+    one, other = of_llama.picture(Run(paper / "llama-nano")), of_bloom.picture(Run(paper / "llama-nano"))
+    assert one.get_suptitle() == f"{of_llama.title}\nllama-nano, checkpoint final"
+    assert f"{of_bloom.title}, LLaMA" == of_llama.title
     for mine, its in zip(one.axes, other.axes, strict=True):
         assert [line.get_xydata().tolist() for line in mine.lines] == [line.get_xydata().tolist() for line in its.lines]
         assert [text.get_text() for text in mine.texts] == [text.get_text() for text in its.texts]
         assert [patch.get_bbox().bounds for patch in mine.patches] == [patch.get_bbox().bounds for patch in its.patches]
 
 
-@pytest.mark.parametrize("module", SWEEP_FIGURES, ids=stem)
-def test_every_caption_names_its_place_in_the_paper(module):
-    kind, number = re.match(r"([a-z]+)(\d+)_", stem(module)).groups()
-    assert re.search(rf"paper's {kind.capitalize()} {number}\b", module.CAPTION)
-    assert module.CAPTION.endswith(".")
+@pytest.mark.parametrize("figure", OF_PAPER, ids=stem)
+def test_every_caption_names_its_place_in_the_paper(figure):
+    kind, number = re.match(r"([a-z]+)(\d+)_", figure.stem).groups()
+    assert figure.number == f"{kind.capitalize()} {number}"
+    assert re.search(rf"paper's {figure.number}\b", figure.caption)
+    assert figure.caption.endswith(".")
     for score, words in (("LRDS", "languages"), ("SADS", "meanings"), ("SKLR", "key")):
-        assert score not in module.CAPTION or words in module.CAPTION
+        assert score not in figure.caption or words in figure.caption
 
 
 def test_the_standard_error_of_a_run_is_the_mean_of_its_languages(tmp_path):
     run = write_job(tmp_path / "a", 0, languages=CODES, cloze=True)
     write_job(tmp_path / "b", 30, languages=CODES)
     told = pd.read_csv(run / "cloze.csv").query("deactivated == 'none'")
-    table = sweep_table([tmp_path]).set_index("job")
+    table = Sweep(tmp_path).table.set_index("job")
     assert table.loc["a", "cloze_stderr"] == pytest.approx(told["stderr"].mean())
     assert pd.isna(table.loc["b", "cloze_stderr"])
 
@@ -288,7 +305,7 @@ def test_one_language_without_an_error_leaves_the_mean_without(tmp_path):
     table = pd.read_csv(run / "cloze.csv")
     table.loc[0, "stderr"] = None
     table.to_csv(run / "cloze.csv", index=False)
-    assert sweep_table([tmp_path])["cloze_stderr"].isna().all()
+    assert Sweep(tmp_path).table["cloze_stderr"].isna().all()
 
 
 def test_what_no_column_depends_on_makes_no_line_of_its_own(tmp_path):
@@ -300,4 +317,4 @@ def test_what_no_column_depends_on_makes_no_line_of_its_own(tmp_path):
             "cloze": {"name": "x", "regions": step == 0},
         }
         edit(run / "run.json", config={**read_json(run / "run.json")["config"], **parts})
-    assert list(evolutions(sweep_table([tmp_path]), "training_step")) == ["bloom-nano"]
+    assert list(Sweep(tmp_path).lines()) == ["bloom-nano"]

@@ -5,12 +5,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from recorded import captured
+from scored import likelihood
 
-from lf_experiments.config import Dtype, InputError, ModelConfig, Quantization
-from lf_experiments.evaluations.perplexity import Window, head_can_be_chunked, likelihood
-from lf_experiments.models import load as load_module
-from lf_experiments.models.load import Reader, load_reader, placement
-from lf_experiments.neurons.capture import capture
+from lf_experiments.config.schema import Dtype, ModelConfig, Quantization
+from lf_experiments.errors import InputError
+from lf_experiments.evaluations.losses import head_can_be_chunked
+from lf_experiments.evaluations.windows import Window
+from lf_experiments.models import devices, quantized
+from lf_experiments.models.devices import placement
+from lf_experiments.models.load import Reader, load_reader
+from lf_experiments.models.number_format import loaded_format
+from lf_experiments.neurons.interventions import Intervention, nothing
+from lf_experiments.plan.placement import number_of
 
 WINDOWS = [Window(list(range(start, start + 12)), 30) for start in range(5)]
 MIXED = {
@@ -53,24 +60,22 @@ def offloaded(request: pytest.FixtureRequest, model_folder: Path, reader: Reader
 
 
 def test_activations_are_exactly_those_of_one_device(reader: Reader, offloaded: Reader, sentences: list[str]) -> None:
-    assert torch.equal(capture(offloaded, sentences, 300), capture(reader, sentences, 300))
+    assert torch.equal(captured(offloaded, sentences, 300), captured(reader, sentences, 300))
 
 
 def test_perplexity_with_and_without_a_region_is_exactly_that_of_one_device(reader: Reader, offloaded: Reader) -> None:
-    nothing = torch.zeros(len(reader.sites), reader.num_neurons_per_layer, dtype=torch.bool)
-    half = nothing.clone()
-    half[:, ::2] = True
-    assert head_can_be_chunked(offloaded.model)
-    for off_LN in (nothing, half):
+    full, half = nothing(reader.widths), Intervention("half", [torch.arange(width) % 2 == 0 for width in reader.widths])
+    assert head_can_be_chunked(offloaded)
+    for under in (full, half):
         for chunked in (True, False):
-            arguments = WINDOWS, 24, chunked, off_LN
+            arguments = WINDOWS, 24, chunked, under
             assert likelihood(offloaded, *arguments) == likelihood(reader, *arguments)
-    assert likelihood(reader, WINDOWS, 24, True, half) != likelihood(reader, WINDOWS, 24, True, nothing)
+    assert likelihood(reader, WINDOWS, 24, True, half) != likelihood(reader, WINDOWS, 24, True, full)
 
 
 def test_counts_are_those_of_one_device(reader: Reader, offloaded: Reader) -> None:
     assert offloaded.num_parameters == reader.num_parameters
-    assert offloaded.num_neurons_per_layer == reader.num_neurons_per_layer
+    assert offloaded.widths == reader.widths
 
 
 def test_pickles_on_disk_need_a_folder(model_folders: dict[str, Path], tmp_path: Path, load, sentences: list[str]) -> None:
@@ -83,7 +88,7 @@ def test_pickles_on_disk_need_a_folder(model_folders: dict[str, Path], tmp_path:
     with pytest.raises(InputError, match="offload_folder"):
         load_reader(tmp_path, config)
     offloaded = load_reader(tmp_path, replace(config, offload_folder=str(tmp_path / "offloaded")))
-    assert torch.equal(capture(offloaded, sentences, 300), capture(plain, sentences, 300))
+    assert torch.equal(captured(offloaded, sentences, 300), captured(plain, sentences, 300))
 
 
 def test_a_placement_that_there_is_none_of_is_refused(model_folders: dict[str, Path]) -> None:
@@ -112,8 +117,8 @@ FREE = {0: 70, 1: 71, 2: 72, 3: 73, "cpu": 400}
 def test_the_model_keeps_to_its_gpus(
     present: int, gpus: list[int] | None, config: dict, device_map: str, max_memory: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(load_module.torch.cuda, "device_count", lambda: present)
-    monkeypatch.setattr(load_module, "get_max_memory", lambda: dict(FREE))
+    monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: present)
+    monkeypatch.setattr(devices, "get_max_memory", lambda: dict(FREE))
     found = placement(ModelConfig(name="test", **config), gpus)
     assert (found["device_map"], found["max_memory"]) == (device_map, max_memory)
 
@@ -128,7 +133,7 @@ def test_the_memory_that_was_given_is_left_as_it_is(model_folders: dict[str, Pat
 def test_quantization_without_bitsandbytes_says_what_to_install(
     model_folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(load_module, "find_spec", lambda _: None)
+    monkeypatch.setattr(quantized, "find_spec", lambda _: None)
     config = ModelConfig(name="test", path=str(model_folders["llama"]), quantization=Quantization.nf4)
     with pytest.raises(InputError, match=r"model.quantization=nf4: .*\nRemedy: pip install 'lf_experiments\[quantization\]'"):
         load_reader(model_folders["llama"], config)
@@ -145,7 +150,38 @@ def test_quantization_without_bitsandbytes_says_what_to_install(
 def test_quantized_weights_are_asked_for_and_warned_of(
     dtype: Dtype, kind: Quantization, expected: dict, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(load_module, "find_spec", lambda name: name)
-    found = load_module.quantization(ModelConfig(name="test", dtype=dtype, quantization=kind))["quantization_config"]
+    monkeypatch.setattr(quantized, "find_spec", lambda name: name)
+    found = quantized.quantization(ModelConfig(name="test", dtype=dtype, quantization=kind))["quantization_config"]
     assert {name: getattr(found, name) for name in expected} == expected
     assert f"the weights are quantized ({kind.name})" in caplog.text
+
+
+# What accelerates beside GPUs of NVIDIA and AMD -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mac(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine whose accelerator is that of a Mac, as torch tells it."""
+    monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(devices.torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(devices.torch.accelerator, "current_accelerator", lambda: torch.device("mps"))
+
+
+@pytest.mark.usefixtures("mac")
+def test_a_model_goes_to_the_accelerator_there_is_in_the_format_it_is_stored_in() -> None:
+    config = ModelConfig(name="test", path="/m")
+    assert placement(config, None)["device_map"] == placement(config, [])["device_map"] == "mps"
+    assert placement(replace(config, device_map="cpu"), None)["device_map"] == "cpu"
+    assert loaded_format("bfloat16", config, is_quantized=False) == "bfloat16"
+    devices.refuse_missing_devices("mps")
+
+
+@pytest.mark.usefixtures("mac")
+def test_a_plan_counts_its_memory_as_that_of_the_host() -> None:
+    assert [number_of(device, []) for device in ("mps", "mps:0", "cpu", "disk")] == ["cpu", "cpu", "cpu", "disk"]
+
+
+def test_an_accelerator_that_is_not_here_is_refused() -> None:
+    assert placement(ModelConfig(name="test", path="/m"), [])["device_map"] == "cpu"
+    with pytest.raises(InputError, match="model.device_map=mps: it cannot be loaded: there is no device mps"):
+        devices.refuse_missing_devices("mps")

@@ -12,7 +12,6 @@ import os
 import pyexpat
 import random
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,20 +26,15 @@ from huggingface_hub.errors import GatedRepoError
 from hydra import compose, initialize_config_dir
 
 from lf_experiments.__main__ import configuration_folder
-from lf_experiments.config import (
-    ClozeConfig,
-    DatasetConfig,
-    InputError,
-    SentenceSource,
-    StorySource,
-    TextConfig,
-    TextSource,
-    read_config,
-)
+from lf_experiments.config.read import read_config
+from lf_experiments.config.schema import ClozeConfig, DatasetConfig, TextConfig
 from lf_experiments.corpora import github
-from lf_experiments.corpora.parallel import drawn_sentences, whole_corpus
-from lf_experiments.corpora.stories import Story, stories
+from lf_experiments.corpora.corpus import check_corpora
+from lf_experiments.corpora.parallel import document_of, drawn_sentences, whole_corpus
+from lf_experiments.corpora.stories import stories
+from lf_experiments.corpora.story import Story
 from lf_experiments.corpora.text import documents
+from lf_experiments.errors import InputError
 from lf_experiments.hub import explained, published_revisions
 
 NTREX = Path(__file__).parents[2] / "shared" / "data" / "ntrex"
@@ -56,7 +50,9 @@ def said(action: Callable[[], object]) -> str:
 def read(*overrides: str):
     """The checked configuration, as the command composes it."""
     with initialize_config_dir(configuration_folder(), version_base="1.3"):
-        return read_config(compose("config", list(overrides)))
+        config = read_config(compose("config", list(overrides)))
+    check_corpora(config)
+    return config
 
 
 @pytest.fixture
@@ -118,6 +114,11 @@ def verse(number: int) -> str:
     return f"b.GEN.1.{number}"
 
 
+def meaning(number: int) -> str:
+    """A verse as it is called beside its chapter."""
+    return f"{verse(number)} of b.GEN.1"
+
+
 @pytest.fixture
 def bibles() -> dict[str, str]:
     """Three files. Of the verses 1 to 30 English has all, French not 3, Chinese not 4, and 5 is empty; French says 6 twice."""
@@ -136,28 +137,31 @@ def bibles() -> dict[str, str]:
 @pytest.fixture
 def bible(bibles: dict[str, str], tmp_path: Path) -> DatasetConfig:
     folder = write(tmp_path / "bibles", bibles)
-    return DatasetConfig(name="bible", source=SentenceSource.bible, root=str(folder), sentences=5)
+    return DatasetConfig(name="bible", source="bible", root=str(folder), sentences=5)
 
 
 def test_verses_are_joined_by_their_id(bible: DatasetConfig) -> None:
     corpus = whole_corpus(bible, ["zh", "en", "fr"])
-    left = {verse(number) for number in range(1, 31)} - {verse(number) for number in (3, 4, 5, 6)}
+    left = {meaning(number) for number in range(1, 31)} - {meaning(number) for number in (3, 4, 5, 6)}
     assert corpus.meanings == sorted(left)
-    for position, meaning in enumerate(corpus.meanings):
-        number = meaning.rpartition(".")[2]
+    assert {document_of(one) for one in corpus.meanings} == {"b.GEN.1"}
+    for position, one in enumerate(corpus.meanings):
+        number = one.partition(" of ")[0].rpartition(".")[2]
         assert corpus.texts["en"][position] == f"The {number} goats & sheep drink."
         assert corpus.texts["fr"][position] == f"Les {number} chèvres boivent."
         assert corpus.texts["zh"][position] == f"{number}只山羊喝水。"
 
 
 def test_the_join_is_over_the_chosen_languages_alone(bible: DatasetConfig) -> None:
-    assert set(whole_corpus(bible, ["en", "zh"]).meanings) == {verse(number) for number in range(1, 31)} - {verse(4), verse(5)}
+    assert set(whole_corpus(bible, ["en", "zh"]).meanings) == {
+        meaning(number) for number in range(1, 31) if number not in (4, 5)
+    }
     assert len(whole_corpus(bible, ["en"]).meanings) == 30
 
 
 @pytest.mark.parametrize("seed", [0, 1, 7])
 def test_verses_are_drawn_with_the_seed_whatever_the_order_of_files(bible: DatasetConfig, seed: int) -> None:
-    ids = sorted({verse(number) for number in range(1, 31)} - {verse(4), verse(5)})
+    ids = sorted(meaning(number) for number in range(1, 31) if number not in (4, 5))
     expected = [ids[position] for position in random.Random(seed).sample(range(28), 5)]
     assert drawn_sentences(bible, ["zh", "en"], seed).meanings == expected
     assert drawn_sentences(bible, ["en", "zh"], seed).meanings == expected
@@ -288,7 +292,7 @@ def remote(tmp_path: Path) -> DatasetConfig:
     """The corpus without a folder."""
     return DatasetConfig(
         name="bible",
-        source=SentenceSource.bible,
+        source="bible",
         repository="org/corpus",
         revision=COMMIT,
         downloads=str(tmp_path / "cache" / "corpora"),
@@ -397,25 +401,27 @@ FLORES = {
 
 def flores(**changes) -> DatasetConfig:
     settings = DatasetConfig(
-        name="flores", source=SentenceSource.flores, repository="org/flores", revision="main", split="devtest", sentences=2
+        name="flores", source="flores", repository="org/flores", revision="main", split="devtest", sentences=2
     )
     return replace(settings, **changes)
 
 
-def flores_form(form: str, hub: Callable[..., str], folder: Path) -> DatasetConfig:
-    """FLORES in one of the forms it is published in."""
+def flores_form(form: str, hub: Callable[..., str], folder: Path, pages: list[str] | None = None) -> DatasetConfig:
+    """FLORES in one of the forms it is published in, which may tell the page of each sentence."""
+    wide = FLORES | ({"URL": pages} if pages else {})
     if form == "table of the hub":
         hub(
             "org/flores",
             "main",
-            {"data/devtest-00000-of-00001.parquet": parquet(FLORES), "data/dev-00000-of-00001.parquet": b"x"},
+            {"data/devtest-00000-of-00001.parquet": parquet(wide), "data/dev-00000-of-00001.parquet": b"x"},
         )
         return flores()
     if form == "table in two files":
-        half = [{key: texts[part] for key, texts in FLORES.items()} for part in (slice(0, 2), slice(2, 4))]
+        half = [{key: texts[part] for key, texts in wide.items()} for part in (slice(0, 2), slice(2, 4))]
         hub("org/flores", "main", {f"default/devtest/000{number}.parquet": parquet(table) for number, table in enumerate(half)})
         return flores()
     rows = {key: {"id": [5, 6, 7, 8], "iso_639_3": [key[:3]] * 4, "text": texts} for key, texts in FLORES.items()}
+    rows = {key: table | ({"url": pages} if pages else {}) for key, table in rows.items()}
     if form == "parquet per language":
         hub("org/flores", "main", {f"devtest/{key}.parquet": parquet(table) for key, table in rows.items()})
         return flores()
@@ -423,6 +429,8 @@ def flores_form(form: str, hub: Callable[..., str], folder: Path) -> DatasetConf
         hub("org/flores", "main", {f"devtest/{key}.jsonl": json_lines(table).encode() for key, table in rows.items()})
         return flores()
     write(folder, {f"devtest/{key}.devtest": "".join(f"{text}\n" for text in texts) for key, texts in FLORES.items()})
+    if pages:
+        write(folder, {"metadata_devtest.tsv": "".join(f"{page}\tx\n" for page in ("URL", *pages))})
     return flores(root=str(folder), repository=None)
 
 
@@ -442,6 +450,36 @@ def test_flores_is_read_in_every_form(form: str, hub: Callable[..., str], tmp_pa
         "zh": ["一座桥。", "两座桥。", "第四座桥。"],
         "en": ["A bridge.", "Two bridges.", "The fourth bridge."],
     }
+
+
+@pytest.mark.parametrize(
+    "form", ["table of the hub", "table in two files", "parquet per language", "json per language", "text per language"]
+)
+def test_the_page_of_a_sentence_of_flores_is_its_document(form: str, hub: Callable[..., str], tmp_path: Path) -> None:
+    pages = ["https://en.wikinews.org/wiki/Bridge", "", "x", "https://en.wikinews.org/wiki/Bridge"]
+    found = whole_corpus(flores_form(form, hub, tmp_path / "release", pages), ["fr", "zh", "en"]).meanings
+    first, second, fourth = (
+        ("id 5", "id 6", "id 8") if "per language" in form and "text" not in form else ("line 1", "line 2", "line 4")
+    )
+    assert found == [f"{first} of {pages[0]}", second, f"{fourth} of {pages[0]}"]
+    assert [document_of(one) for one in found] == [pages[0], None, pages[0]]
+
+
+def test_a_page_that_one_language_alone_tells_is_that_of_all(hub: Callable[..., str]) -> None:
+    english, french = {"id": [1, 2], "text": ["one", "two"], "url": ["a", "b"]}, {"id": [1, 2], "text": ["un", "deux"]}
+    tables = (("eng_Latn", english), ("fra_Latn", french))
+    hub("org/flores", "main", {f"devtest/{key}.jsonl": json_lines(table).encode() for key, table in tables})
+    assert whole_corpus(flores(), ["fr", "en"]).meanings == ["id 1 of a", "id 2 of b"]
+
+
+def test_pages_of_the_release_that_do_not_fit(hub: Callable[..., str], tmp_path: Path) -> None:
+    release = flores_form("text per language", hub, tmp_path / "release")
+    write(tmp_path / "release", {"metadata_devtest.tsv": "page\tdomain\nx\ty\n"})
+    found = said(lambda: whole_corpus(release, ["en", "fr"]))
+    assert "metadata_devtest.tsv has no column URL; it has page, domain Remedy: use the corpus as it is published" in found
+    write(tmp_path / "release", {"metadata_devtest.tsv": "URL\tdomain\nx\ty\n"})
+    found = said(lambda: whole_corpus(release, ["en", "fr"]))
+    assert "different numbers of lines: en 4, fr 4, documents 1" in found
 
 
 def test_flores_in_the_other_script(hub: Callable[..., str], tmp_path: Path) -> None:
@@ -498,7 +536,7 @@ def test_flores_that_is_damaged(hub: Callable[..., str], tmp_path: Path) -> None
 
 
 def ntrex(**changes) -> DatasetConfig:
-    settings = DatasetConfig(name="ntrex", source=SentenceSource.ntrex, repository="org/ntrex", revision="main", sentences=2)
+    settings = DatasetConfig(name="ntrex", source="ntrex", repository="org/ntrex", revision="main", sentences=2)
     return replace(settings, **changes)
 
 
@@ -535,6 +573,40 @@ def test_ntrex_from_a_folder_of_codes(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("where", ["", "NTREX-128/"])
+def test_ntrex_tells_the_document_of_every_sentence_where_it_has_them(where: str, tmp_path: Path) -> None:
+    folder = write(tmp_path, {f"{where}newstest2019-{name}.txt": text for name, text in NEWS.items()})
+    write(tmp_path, {"DOCUMENT_IDS.tsv": "bbc.1\nbbc.1\nguardian.2\n"})
+    corpus = whole_corpus(ntrex(root=str(folder)), ["zh", "en", "fr"])
+    assert corpus.meanings == ["line 1 of bbc.1", "line 3 of guardian.2"]
+    assert [document_of(meaning) for meaning in corpus.meanings] == ["bbc.1", "guardian.2"]
+    assert document_of("line 1") is None
+    write(tmp_path, {"DOCUMENT_IDS.tsv": "bbc.1\n"})
+    found = said(lambda: whole_corpus(ntrex(root=str(folder)), ["zh", "en"]))
+    assert "the files have different numbers of lines" in found and "documents 1" in found
+
+
+def ntrex_text(folder: Path) -> TextConfig:
+    return TextConfig("ntrex", "ntrex", repository="org/ntrex", root=str(folder))
+
+
+def test_the_articles_of_ntrex_are_text(tmp_path: Path) -> None:
+    folder = write(tmp_path, {"en.txt": "One.\nTwo.\n\nFour.\n", "fr.txt": "Un.\nDeux.\n\nQuatre.\n"})
+    write(tmp_path, {"document_ids.tsv": "bbc.1\nbbc.1\nbbc.1\nguardian.2\n"})
+    assert documents(ntrex_text(folder), ["fr", "en"]) == {"fr": ["Un.\nDeux.", "Quatre."], "en": ["One.\nTwo.", "Four."]}
+
+
+def test_articles_without_their_names_are_no_text(tmp_path: Path) -> None:
+    folder = write(tmp_path, {"en.txt": "One.\nTwo.\n"})
+    assert said(lambda: documents(ntrex_text(folder), ["en"])) == (
+        f"text.root={folder}: it has no DOCUMENT_IDS.tsv or document_ids.tsv, which tell the document of every line "
+        "Remedy: add the file of the release, or give text=files"
+    )
+    write(tmp_path, {"document_ids.tsv": "bbc.1\n"})
+    found = said(lambda: documents(ntrex_text(folder), ["en"]))
+    assert "en has 2 lines, and the documents are those of 1 lines" in found
+
+
 def test_a_second_reference_is_another_text(tmp_path: Path) -> None:
     folder = write(tmp_path / "NTREX", {f"newstest2019-{name}.txt": text for name, text in NEWS.items()})
     assert said(lambda: whole_corpus(ntrex(root=str(folder)), ["en", "es"])) == (
@@ -557,9 +629,81 @@ def test_misaligned_news(tmp_path: Path) -> None:
 @pytest.mark.skipif(not NTREX.is_dir(), reason="the NTREX sentences are not here")
 def test_the_sentences_of_ntrex() -> None:
     drawn = drawn_sentences(ntrex(root=str(NTREX), sentences=100), ["en", "zh", "hi"], 0)
-    row = int(drawn.meanings[3].removeprefix("line ")) - 1
+    row = int(drawn.meanings[3].split()[1]) - 1
     for language in ("en", "zh", "hi"):
         assert drawn.texts[language][3] == (NTREX / f"{language}.txt").read_text(encoding="utf-8").split("\n")[row].strip()
+
+
+# Belebele ---------------------------------------------------------------------------------------------------------------
+
+
+def belebele(**changes) -> DatasetConfig:
+    return replace(DatasetConfig("belebele", "belebele", repository="org/belebele", revision="main", sentences=2), **changes)
+
+
+def questions(key: str, passages: list[tuple[str, int, str]]) -> str:
+    """A file of the corpus: a question per line, about the passage (link, question, passage)."""
+    links, numbers, texts = (list(column) for column in zip(*passages, strict=True))
+    count = len(passages)
+    answers = {f"mc_answer{number}": [f"{key} {number}"] * count for number in range(1, 5)}
+    return json_lines(
+        {
+            "link": [f"https://en.wikinews.org/wiki/{link}" for link in links],
+            "question_number": numbers,
+            "flores_passage": texts,
+            "question": [f"{key}?"] * count,
+            **answers,
+            "correct_answer_num": ["2"] * count,
+            "dialect": [key] * count,
+            "ds": ["2023-05-03"] * count,
+        }
+    )
+
+
+PASSAGES = {
+    "eng_Latn": [("Flood", 1, "It rained. It rose."), ("Flood", 2, "It rained. It rose."), ("Fire", 1, "It burns."),
+                 ("Feast", 1, "They eat."), ("Feast", 2, "They drink."), ("Storm", 1, "It blows. ")],
+    "fra_Latn": [("Storm", 1, "Il vente."), ("Feast", 1, "On mange."), ("Flood", 2, "Il a plu. Il est monté."),
+                 ("Flood", 1, "Il a plu. Il est monté."), ("Fire", 1, " ")],
+    "hin_Latn": [("Storm", 1, "Hava chali."), ("Flood", 1, "Barish hui.")],
+}  # fmt: skip
+"""English says two things of the feast, French nothing of the fire."""
+
+
+@pytest.fixture(params=["hub", "release"])
+def published_passages(request: pytest.FixtureRequest, hub: Callable[..., str], tmp_path: Path) -> DatasetConfig:
+    """Belebele from the hub and from a folder."""
+    files = {f"{key}.jsonl": questions(key, passages) for key, passages in PASSAGES.items()}
+    if request.param == "hub":
+        hub("org/belebele", "main", {f"data/{name}": text.encode() for name, text in files.items()})
+        return belebele()
+    return belebele(root=str(write(tmp_path / "Belebele", files)), repository=None)
+
+
+def test_passages_are_joined_by_their_link_and_read_once(published_passages: DatasetConfig) -> None:
+    corpus = whole_corpus(published_passages, ["fr", "en"])
+    assert corpus.meanings == [f"https://en.wikinews.org/wiki/{name}" for name in ("Flood", "Storm")]
+    assert corpus.texts == {"fr": ["Il a plu. Il est monté.", "Il vente."], "en": ["It rained. It rose.", "It blows."]}
+
+
+def test_a_romanized_language_by_its_key(published_passages: DatasetConfig) -> None:
+    corpus = whole_corpus(replace(published_passages, keys={"hi": "hin_Latn"}), ["hi", "en"])
+    assert corpus.texts["hi"] == ["Barish hui.", "Hava chali."]
+
+
+def test_passages_that_are_not_there(published_passages: DatasetConfig) -> None:
+    found = said(lambda: whole_corpus(published_passages, ["en", "hi"]))
+    get = "add it" if published_passages.root else "run it once with a network"
+    assert f"it has no data/hin_Deva.jsonl nor hin_Deva.jsonl Remedy: {get}, or leave hi out" in found
+    assert "dataset=belebele has no tlh Remedy: choose among en, zh" in said(
+        lambda: whole_corpus(published_passages, ["en", "tlh"])
+    )
+
+
+def test_passages_of_another_form(tmp_path: Path) -> None:
+    folder = write(tmp_path, {"eng_Latn.jsonl": '{"link": "x", "passage": "It rained."}\n'})
+    found = said(lambda: whole_corpus(belebele(root=str(folder)), ["en", "fr"]))
+    assert "line 1 of eng_Latn.jsonl is no JSON object with link, flores_passage" in found
 
 
 # XL-Sum -----------------------------------------------------------------------------------------------------------------
@@ -574,7 +718,7 @@ ARTICLES = {
 
 def xlsum(**changes) -> TextConfig:
     settings = TextConfig(
-        name="xlsum", source=TextSource.xlsum, repository="org/xlsum", revision="refs/convert/parquet", split="validation"
+        name="xlsum", source="xlsum", repository="org/xlsum", revision="refs/convert/parquet", split="validation"
     )
     return replace(settings, **changes)
 
@@ -632,7 +776,7 @@ def test_a_table_without_text(hub: Callable[..., str]) -> None:
 
 def test_files_too_can_be_cut_to_the_first_documents(tmp_path: Path) -> None:
     folder = write(tmp_path, {"en.txt": "one\n\ntwo\n\nthree\n"})
-    settings = TextConfig(name="files", source=TextSource.files, root=str(folder), documents=2)
+    settings = TextConfig(name="files", source="files", root=str(folder), documents=2)
     assert documents(settings, ["en"]) == {"en": ["one", "two"]}
 
 
@@ -712,7 +856,7 @@ STORIES = {
 def cloze(**changes) -> ClozeConfig:
     settings = ClozeConfig(
         name="xstorycloze",
-        source=StorySource.xstorycloze,
+        source="xstorycloze",
         repository="org/cloze",
         revision="refs/convert/parquet",
         split="eval",
@@ -806,11 +950,11 @@ def test_stories_of_another_form(row: list, problem: str, tmp_path: Path) -> Non
 
 
 def test_stories_of_the_miniature_world(monkeypatch: pytest.MonkeyPatch, caplog) -> None:
-    world = SimpleNamespace(
-        miniature_stories=lambda languages: {language: [story(language, "m", 0)] * 3 for language in languages}
-    )
-    monkeypatch.setitem(sys.modules, "lf_experiments.corpora.miniature.stories", world)
-    settings = ClozeConfig(name="miniature", source=StorySource.miniature, stories=2)
+    def three(languages: list[str]) -> dict[str, list[Story]]:
+        return {language: [story(language, "m", 0)] * 3 for language in languages}
+
+    monkeypatch.setattr("lf_experiments.corpora.stories.miniature.miniature_stories", three)
+    settings = ClozeConfig(name="miniature", source="miniature", stories=2)
     assert stories(settings, ["fr", "de"]) == {"fr": [story("fr", "m", 0)] * 2}
     assert caplog.messages == ["cloze=miniature has no de: only fr are evaluated"]
     assert "cloze=miniature has none of them" in said(lambda: stories(settings, ["de", "ru"]))
@@ -831,7 +975,7 @@ def test_the_paper_s_corpora_by_name(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("option", ["bible", "flores", "flores_plus", "ntrex"])
+@pytest.mark.parametrize("option", ["belebele", "bible", "flores", "flores_plus", "ntrex"])
 def test_the_languages_of_the_paper_can_be_read_from_every_corpus(option: str) -> None:
     config = read(f"dataset={option}", "dataset.root=/nowhere")
     assert "there is no such folder" in said(lambda: drawn_sentences(config.dataset, config.languages, 0))
@@ -846,7 +990,14 @@ def test_keys_on_the_command_line() -> None:
 @pytest.mark.parametrize(
     ("overrides", "problem"),
     [
-        (["dataset=files"], "dataset.root=null: the folder with one <code>.txt per language is missing"),
+        (
+            ["dataset=files"],
+            "dataset.root=null: the folder with one <code>.txt per language is missing Remedy: give dataset.root=FOLDER",
+        ),
+        (
+            ["text=files", "text.root=null"],
+            "text.root=null: the folder with one <code>.txt per language is missing Remedy: give text.root=FOLDER",
+        ),
         (
             ["dataset=bible", "dataset.repository=null"],
             "dataset.root=null: nothing says where bible is Remedy: give dataset.root=",

@@ -7,10 +7,10 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from lf_experiments.config import Dtype, ModelConfig, Quantization
+from lf_experiments.config.schema import Dtype, ModelConfig, Quantization
 from lf_experiments.models.load import Reader, load_reader
 from lf_experiments.neurons.capture import capture
-from lf_experiments.neurons.deactivate import deactivated
+from lf_experiments.neurons.interventions import Intervention, intervened
 
 bitsandbytes = pytest.importorskip("bitsandbytes")
 KINDS = {Quantization.int8: bitsandbytes.nn.Linear8bitLt, Quantization.nf4: bitsandbytes.nn.Linear4bit}
@@ -34,12 +34,12 @@ def whole(config: ModelConfig) -> Reader:
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
 def quantized(request: pytest.FixtureRequest, config: ModelConfig) -> Reader:
     reader = load_reader(Path(config.path), replace(config, quantization=request.param))
-    assert all(isinstance(site, KINDS[request.param]) for site in reader.sites)
+    assert all(isinstance(site.matrix, KINDS[request.param]) for site in reader.sites)
     return reader
 
 
 def test_neurons_are_near_those_of_the_whole_model(quantized: Reader, whole: Reader, sentences: list[str]) -> None:
-    near, exact = capture(quantized, sentences, 300).flatten(1), capture(whole, sentences, 300).flatten(1)
+    near, exact = (torch.stack(capture(reader, sentences, 300)["mean"]).flatten(1) for reader in (quantized, whole))
     assert not torch.equal(near, exact)
     least = 0.99 if quantized.model.config.quantization_config.load_in_8bit else 0.85
     assert torch.nn.functional.cosine_similarity(near, exact).min() > least
@@ -47,15 +47,15 @@ def test_neurons_are_near_those_of_the_whole_model(quantized: Reader, whole: Rea
 
 def test_counts_are_those_of_the_whole_model(quantized: Reader, whole: Reader) -> None:
     assert quantized.num_parameters == whole.num_parameters
-    assert quantized.num_neurons_per_layer == whole.num_neurons_per_layer == 192
+    assert quantized.widths[0] == whole.widths[0] == 192
 
 
 def test_neurons_can_be_switched_off(quantized: Reader) -> None:
     outputs = []
-    handles = [site.register_forward_hook(lambda *arguments: outputs.append(arguments[-1])) for site in quantized.sites]
+    handles = [site.matrix.register_forward_hook(lambda *arguments: outputs.append(arguments[-1])) for site in quantized.sites]
     off_LN = torch.zeros(2, 192, dtype=torch.bool)
     off_LN[1] = True
-    with deactivated(quantized.sites, off_LN), torch.no_grad():
+    with intervened(quantized.sites, Intervention("off", off_LN)), torch.no_grad():
         quantized.model(torch.tensor([[1, 2, 3]]))
     for handle in handles:
         handle.remove()

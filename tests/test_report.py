@@ -2,27 +2,40 @@
 
 import base64
 import hashlib
+import io
 import json
+import math
 import re
+from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from run_folders import fail, write_job, write_run_folder
 
-from lf_experiments.results.figures import FIGURES, save_figures, saved_figures, stem, style
-from lf_experiments.results.figures import SWEEP_FIGURES as SWEEP
-from lf_experiments.results.paper.numbers import beside_paper_text
-from lf_experiments.results.paper.verdicts import verdicts_of_run, verdicts_of_sweep
-from lf_experiments.results.report import write_report, write_sweep_report
-from lf_experiments.results.report.page import visible
-from lf_experiments.results.sweep import sweep_table, write_sweep
-from lf_experiments.results.tables import increase_text
-from lf_experiments.storage import fingerprint, write_json
+from lf_experiments.errors import InputError
+from lf_experiments.figures.catalogue import FIGURES, SWEEP_FIGURES
+from lf_experiments.figures.save import save_figures, save_picture, saved_figures
+from lf_experiments.paper.numbers import beside_paper_text
+from lf_experiments.paper.verdicts import verdicts_of_run, verdicts_of_sweep
+from lf_experiments.report import numbers, write_report, write_sweep_report
+from lf_experiments.report.page import visible
+from lf_experiments.report.summary import summary
+from lf_experiments.runs.run import Run
+from lf_experiments.runs.scores import LRDS, SCORES, Score
+from lf_experiments.runs.sweep import Sweep
+from lf_experiments.runs.text import increase_text
+from lf_experiments.storage import write_json
+from lf_experiments.sweep import write_sweep
 
 CODES = ["en", "zh", "ar"]
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
 
@@ -62,14 +75,8 @@ def folder(tmp_path) -> Path:
     return write_run_folder(tmp_path / "run", CODES)
 
 
-@pytest.fixture(autouse=True)
-def coarse_pictures(monkeypatch) -> None:
-    """Few pixels: they take most of the time."""
-    monkeypatch.setattr(style, "DOTS_PER_INCH", 60)
-
-
 def page(folder: Path) -> Page:
-    write_report(folder)
+    write_report(Run(folder))
     return Page((folder / "report.html").read_text(encoding="utf-8"))
 
 
@@ -108,7 +115,7 @@ def test_it_says_what_was_measured_and_how(folder):
 def test_a_corpus_that_no_stage_was_about_is_left_out(folder):
     data = json.loads((folder / "run.json").read_text(encoding="utf-8"))["data"]
     assert "Stories miniature" in page(folder).text()
-    edit(folder / "run.json", data={**data, "cloze": {**data["cloze"], "fingerprint": fingerprint({})}})
+    edit(folder / "run.json", data={role: corpus for role, corpus in data.items() if role != "cloze"})
     text = page(folder).text()
     assert "Stories miniature" not in text and "Text miniature" in text
 
@@ -125,22 +132,34 @@ def test_tables_hold_every_number(folder):
 
 
 def test_figures_are_inside_with_their_captions(folder):
-    save_figures(folder)
+    save_figures(Run(folder))
     report = page(folder)
-    sources = [image["src"] for image in report.all("img")]
+    sources = [image["src"] for image in report.all("img") if image.get("class") != "map"]
     assert len(sources) == len(FIGURES)
-    for source, module in zip(sources, FIGURES, strict=True):
+    for source, figure in zip(sources, FIGURES, strict=True):
         data = base64.b64decode(source.removeprefix("data:image/png;base64,"))
-        assert data == (folder / "figures" / f"{stem(module)}.png").read_bytes()
-        assert module.CAPTION in report.text()
+        assert data == (folder / "figures" / f"{figure.stem}.png").read_bytes()
+        assert figure.caption in report.text()
+
+
+def test_a_large_picture_is_shown_in_fewer_colours_that_no_eye_tells_apart(folder, monkeypatch):
+    figure = next(figure for figure in FIGURES if figure.stem == "figure2_similarity_map")
+    path = folder / "figures" / f"{figure.stem}.png"
+    save_picture(figure.picture(Run(folder)), path.with_suffix(""))
+    monkeypatch.setattr("lf_experiments.report.shared.AS_IT_IS", path.stat().st_size - 1)
+    source = next(image["src"] for image in page(folder).all("img") if image["alt"] == figure.title)
+    data = base64.b64decode(source.removeprefix("data:image/png;base64,"))
+    shown, whole = (np.asarray(Image.open(file).convert("RGB"), int) for file in (io.BytesIO(data), path))
+    assert len(data) < path.stat().st_size / 2 and shown.shape == whole.shape
+    assert abs(shown - whole).mean() < 3 and np.percentile(abs(shown - whole), 99) < 16
 
 
 def test_nothing_is_asked_from_outside(folder):
-    save_figures(folder)
+    save_figures(Run(folder))
     report = page(folder)
     assert_self_contained(folder / "report.html", report)
     assert [link["href"] for link in report.all("a") if not link["href"].startswith("#")] == [
-        f"figures/{stem(module)}.pdf" for module in FIGURES
+        f"figures/{figure.stem}.pdf" for figure in FIGURES
     ]
 
 
@@ -150,7 +169,8 @@ def assert_self_contained(path: Path, report: Page) -> None:
     assert not {"link", "iframe", "object", "form", "base"} & {tag for tag, _ in report.tags}
     assert all(image["src"].startswith("data:image/png;base64,") for image in report.all("img"))
     assert not re.search(r"url\(|@import|https?://|//[a-z]+\.", html)
-    assert report.all("script") == [{}]
+    data = [script for script in report.all("script") if script == {"type": "application/json"}]  # which no browser runs
+    assert [script for script in report.all("script") if script not in data] == [{}]
     (script,) = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
@@ -159,23 +179,52 @@ def assert_self_contained(path: Path, report: Page) -> None:
 
 
 def test_every_section_can_be_reached(folder):
-    save_figures(folder)
+    save_figures(Run(folder))
     report = page(folder)
-    targets = [link["href"].removeprefix("#") for link in report.all("a") if link["href"].startswith("#")]
-    assert targets == [heading["id"] for heading in report.all("h2")]
-    assert len(set(targets)) == len(targets) > 10
+    sections = [heading["id"] for heading in report.all("h2")]
+    links = [link["href"].removeprefix("#") for link in report.all("a") if link["href"].startswith("#")]
+    assert links[: len(sections)] == sections
+    assert len(set(sections)) == len(sections) > 10
+    assert set(links) <= {attributes["id"] for _, attributes in report.tags if "id" in attributes}
+
+
+def test_what_was_found_comes_first_in_plain_words_each_with_its_picture(folder):
+    save_figures(Run(folder))
+    write_report(Run(folder))
+    html = (folder / "report.html").read_text(encoding="utf-8")
+    groups = re.findall(r'<h3 class="([a-z-]+)">([^<]+) <span class="count">(\d+)</span></h3>\n<ul>(.*?)</ul>', html, re.DOTALL)
+    parts = [part for verdict in verdicts_of_run(Run(folder)) for part in verdict.parts]
+    assert [title for _, title, _, _ in groups] == ["Holds", "Undecided"]
+    for answer, _, count, lines in groups:
+        links = re.findall(r'<li><a href="#(.*?)">(.*?)</a></li>', lines)
+        expected = [part for part in parts if part.answer.replace(" ", "-") == answer]
+        assert [unescape(text) for _, text in links] == [part.claim.in_short for part in expected]
+        assert [link for link, _ in links] == [f"figure-{part.claim.shown_in[0]}" for part in expected]
+        assert int(count) == len(links) > 0
+    missing = sum(part.answer == "not measured" for part in parts)
+    assert f"Not measured here: {missing} other statements." in html
+    assert "read the same 4 sentences in 3 languages, and what each of its 1,536 neurons did was recorded" in html
+    assert html.index('id="warnings"') < html.index('id="found"') < html.index('id="run"')
+
+
+def test_an_answer_whose_picture_is_not_there_leads_to_its_claim(folder):
+    links = [link["href"] for link in page(folder).all("a")]
+    assert "#observations" in links and not any("#figure-" in link for link in links)
 
 
 def test_text_of_the_corpus_and_the_run_shows_as_text(folder):
     edit(folder / "metrics.json", model="<s>model</s>", languages=["en", "<u>zz</u>"])
-    config = {"seed": "<u>"}
+    config = {"seed": "<u>", "model": {"name": "<s>model</s>"}, "checkpoint": {"step": 3000}, "intervention": {"name": "zero"}}
     edit(folder / "run.json", status="failed", error="<em>E</em>", command='python x="<s>"', config=config, git_commit="<q>")
     for name in ("cloze.csv", "generations.csv", "perplexity.csv", "regions.csv", "samples.csv"):
         pd.read_csv(folder / name).replace("zh", "<u>zz</u>").to_csv(folder / name, index=False)
-    save_figures(folder)
+    neurons = pd.read_parquet(folder / "neurons.parquet")
+    neurons.assign(language=neurons["language"].replace("zh", "<u>zz</u>")).to_parquet(folder / "neurons.parquet")
+    save_figures(Run(folder))
     report = page(folder)
     assert not {"s", "u", "em", "q", "alert"} & {tag for tag, _ in report.tags}
-    assert report.all("script") == [{}]
+    *data, script = report.all("script")
+    assert script == {} and set(map(str, data)) == {str({"type": "application/json"})}
     for expected in (
         "Sentence 0 of <script>ar</script> & more",
         "<s>model</s>",
@@ -264,10 +313,50 @@ def test_the_notes_say_what_the_control_is_and_what_perplexities_do_not_say(fold
     largest = pd.read_csv(folder / "regions.csv").groupby("language")["key_neurons"].sum().max()
     text = page(folder).text()
     assert f"Random neurons are the control: {largest} of them, as many as the largest key region has" in text
-    assert "it is the mean of 2 draws" in text
+    assert "has, drawn from all layers (2 draws), with the seed of the run. Where one number stands for several" in text
     assert "a token of English is 4.5 bytes of text, one of Chinese 2.0: perplexities compare neither" in text
     table[table["deactivated"] != "random"].to_csv(folder / "perplexity.csv", index=False)
     assert "No random neurons were switched off (control.draws=0)" in page(folder).text()
+
+
+@pytest.fixture
+def with_effects(folder):
+    """A run whose regions stand beside random neurons that match them, with intervals."""
+    table = pd.read_csv(folder / "perplexity.csv")
+    ratio = np.log1p(table["increase_percent"] / 100)
+    table = table.assign(matches="", log_ratio=ratio, lo=ratio - 0.01, hi=ratio + 0.01)
+    matched = table.query("deactivated == 'random'")
+    matched = matched.assign(matches=matched["language"], increase_percent=7.0 + matched["draw"])
+    pd.concat([table, matched]).to_csv(folder / "perplexity.csv", index=False)
+    effects = pd.DataFrame({"language": table["language"].unique()})
+    for number, name in enumerate(("own", "spill", "selectivity", "control", "against_control")):
+        effects = effects.assign(
+            **{name: 0.1 * number + 0.5, f"{name}_lo": 0.1 * number + 0.4, f"{name}_hi": 0.1 * number + 0.6}
+        )
+    effects.to_csv(folder / "effects.csv", index=False)
+    edit(folder / "metrics.json", selectivity=0.25, selectivity_lo=0.2, selectivity_hi=0.3, selectivity_p=0.0001)
+    return folder
+
+
+def test_effects_and_increases_stand_with_their_intervals_and_both_controls(with_effects):
+    text = page(with_effects).text()
+    assert "Regions shuffled over the languages cost them as much in all with probability 0.0001." in text
+    assert "0.5000 (0.4000, 0.6000) 0.6000 (0.5000, 0.7000) 0.7000 (0.6000, 0.8000) 0.8000" in text
+    assert "as many as the largest key region has, drawn from all layers (2 draws); and as many as the key region of a" in text
+    assert "in the same layers and acting as strongly there, evaluated on that language (2 draws)" in text
+    row = pd.read_csv(with_effects / "perplexity.csv").query("deactivated == 'zh' and language == 'en'").iloc[0]
+    low, high = (increase_text(100 * np.expm1(row[end])) for end in ("lo", "hi"))
+    assert f"{increase_text(row['increase_percent'])}% ({low}, {high})" in text
+    assert "Matched random" in text
+    assert "7.5%" in text  # the mean over draws of the matched ones
+
+
+def test_the_summary_tells_the_effects_with_their_intervals_and_both_controls(with_effects):
+    text = summary(Run(with_effects))
+    assert "Selectivity" in text
+    assert "0.2500 (0.2000, 0.3000)" in text
+    assert "as many random neurons as the largest region cost" in text
+    assert "random neurons that match the region of a language cost 7.5 %" in text
 
 
 def test_tokens_that_are_alike_need_no_note(folder):
@@ -276,24 +365,27 @@ def test_tokens_that_are_alike_need_no_note(folder):
 
 def test_the_verdicts_are_there_with_their_figures(folder):
     text = page(folder).text()
-    for verdict in verdicts_of_run(folder):
+    for verdict in verdicts_of_run(Run(folder)):
         assert f"{verdict.answer} {verdict.observation.number}. {verdict.observation.title} (sec." in text
         for part in verdict.parts:
-            assert f"{part.answer}{'' if part.decides else ' ∗'} {part.statement} {part.figures}" in text
-    answers = {verdict.answer for verdict in verdicts_of_run(folder)}
-    assert {"holds", "not measured"} <= answers
+            lines = " ".join(f"{name}: {figures}" if name else figures for name, figures in part.figures.items())
+            assert f"{part.answer}{'' if part.decides else ' ∗'} {part.statement} {lines}" in text
+    answers = {verdict.answer for verdict in verdicts_of_run(Run(folder))}
+    assert {"undecided", "not measured"} <= answers
 
 
 def test_measured_observations_are_open_and_the_others_closed(folder):
     shown = [block for block in page(folder).all("details") if block.get("class") == "verdict"]
-    assert ["open" in block for block in shown] == [verdict.holds is not None for verdict in verdicts_of_run(folder)]
+    assert ["open" in block for block in shown] == [
+        verdict.answer != "not measured" for verdict in verdicts_of_run(Run(folder))
+    ]
 
 
 @pytest.mark.parametrize(("model", "source"), [("bloom-7b1", "Table 1"), ("llama2-7b", "Table 4")])
 def test_the_papers_numbers_stand_beside_those_of_its_models(folder, model, source):
     edit(folder / "metrics.json", model=model, checkpoint="final", training_step=None)
     report = page(folder)
-    expected = beside_paper_text(folder)
+    expected = beside_paper_text(Run(folder))
     assert f"{model} and {source}" in report.text()
     for start in range(0, len(expected), 3):
         rows = expected.iloc[start : start + 3].to_numpy().tolist()
@@ -323,8 +415,9 @@ def test_other_models_and_steps_have_nothing_of_the_paper_beside_them(folder, mo
 )
 def test_a_file_that_is_not_there_leaves_its_section_out(folder, name, heading):
     def headings() -> list[str]:
-        write_report(folder)
-        return re.findall(r'<h2 id=".*?">(.*?)</h2>', (folder / "report.html").read_text(encoding="utf-8"))
+        write_report(Run(folder))
+        html = (folder / "report.html").read_text(encoding="utf-8")
+        return [unescape(title) for title in re.findall(r'<h2 id=".*?">(.*?)</h2>', html)]
 
     assert heading in headings()
     (folder / name).unlink()
@@ -360,11 +453,11 @@ def test_a_layer_without_a_score_has_a_dash(folder):
 
 
 def test_a_report_that_fails_keeps_the_old_one(folder):
-    write_report(folder)
+    write_report(Run(folder))
     before = (folder / "report.html").read_text(encoding="utf-8")
     (folder / "metrics.json").write_text("{", encoding="utf-8")
-    with pytest.raises(json.JSONDecodeError):
-        write_report(folder)
+    with pytest.raises(InputError, match="metrics.json=.*it cannot be read"):
+        write_report(Run(folder))
     assert (folder / "report.html").read_text(encoding="utf-8") == before
 
 
@@ -374,7 +467,7 @@ def sweep(tmp_path) -> Path:
     folder = tmp_path / "my <sweep>"
     for step in (0, 30, 100, 200):
         write_job(folder / f"a:b, step={step}", step, languages=CODES, fingerprint="same" if step in (30, 100) else None)
-    write_report(folder / "a:b, step=0")
+    write_report(Run(folder / "a:b, step=0"))
     fail(folder / "a:b, step=200", "ValueError: <b>no</b> & never")
     return folder
 
@@ -389,7 +482,7 @@ def test_the_report_of_a_sweep_begins_with_what_is_wrong(sweep):
     assert text.startswith(
         "my <sweep> 4 runs: 3 done, 1 failed Before you believe the numbers checkpoint step100 of bloom-nano has the same "
         "weights as step30: one of them was published wrongly; the curve between them says nothing "
-        "job a:b, step=200 failed: ValueError: <b>no</b> & never What was run"
+        "job a:b, step=200 failed: ValueError: <b>no</b> & never What was found"
     )
 
 
@@ -401,7 +494,7 @@ def test_the_report_of_a_sweep_without_a_fault_has_no_warning(tmp_path):
 
 def test_the_table_of_a_sweep_has_every_run_and_what_is_wrong_with_it(sweep):
     report = sweep_page(sweep)
-    table = sweep_table([sweep])
+    table = Sweep(sweep).table
     for _, row in table[table["status"] == "done"].iterrows():
         scores = f"{row['lrds']:.4f} {row['sads']:.4f} {100 * row['sklr_fraction']:.1f}% {row['perplexity_mean']:.2f}"
         assert f"{row['job']} done bloom-nano {row['checkpoint']} {row['training_step']} {scores}" in report.text()
@@ -462,19 +555,25 @@ def test_the_verdicts_of_a_sweep_have_a_line_for_each_run_or_family(tmp_path):
         write_job(tmp_path / model, None, model, parameters, languages=CODES)
     html_of = lambda: (tmp_path / "report.html").read_text(encoding="utf-8")  # noqa: E731
     report = sweep_page(tmp_path)
-    verdicts = verdicts_of_sweep(sweep_table([tmp_path]))
+    verdicts = verdicts_of_sweep(Sweep(tmp_path))
     for part in (part for verdict in verdicts for part in verdict.parts):
-        assert f"{part.statement} {part.figures.replace('; bloom-nano', ' bloom-nano')}" in report.text()
+        lines = " ".join(f"{name}: {figures}" if name else figures for name, figures in part.figures.items())
+        assert f"{part.statement} {lines}" in report.text()
     assert len(re.findall(r'<br><span class="soft">bloom-nano-[sl]?:? ', html_of())) > 5
+
+
+def figures_of(report: Page) -> list[dict]:
+    """The pictures of a page but the map to be explored, which is data."""
+    return [image for image in report.all("img") if image.get("class") != "map"]
 
 
 def test_the_figures_of_a_sweep_are_inside_with_their_captions(sweep):
     report = sweep_page(sweep)
-    images = [base64.b64decode(image["src"].partition(",")[2]) for image in report.all("img")]
-    modules = [module for module, _ in saved_figures(sweep, SWEEP)]
-    assert [stem(module)[:7] for module in modules] == ["figure4", "figure5", "figure6"]
-    assert images == [(sweep / "figures" / f"{stem(module)}.png").read_bytes() for module in modules]
-    assert all(module.CAPTION in report.text() for module in modules)
+    images = [base64.b64decode(image["src"].partition(",")[2]) for image in figures_of(report)]
+    figures = [figure for figure, _ in saved_figures(sweep, SWEEP_FIGURES)]
+    assert [figure.stem[:7] for figure in figures] == ["figure4", "figure5", "figure6"]
+    assert images == [(sweep / "figures" / f"{figure.stem}.png").read_bytes() for figure in figures]
+    assert all(figure.caption in report.text() for figure in figures)
 
 
 def test_the_main_runs_of_a_sweep_are_shown_with_their_text_and_stories(tmp_path):
@@ -492,8 +591,8 @@ def test_the_main_runs_of_a_sweep_are_shown_with_their_text_and_stories(tmp_path
 
 
 def test_a_sweep_without_text_or_stories_has_no_section_for_them(sweep):
-    text = sweep_page(sweep).text()
-    assert "Generated text" not in text and "Story cloze" not in text and "Beside the paper" not in text
+    headings = {heading["id"] for heading in sweep_page(sweep).all("h2")}
+    assert "runs" in headings and not {"text", "cloze", "paper"} & headings
 
 
 def test_a_model_of_the_paper_in_a_sweep_stands_beside_it(tmp_path):
@@ -510,7 +609,112 @@ def test_the_commands_of_a_sweep_are_there_once_each(sweep):
 
 
 def test_the_warnings_of_a_sweep_are_those_given(sweep):
-    write_sweep_report(sweep, sweep_table([sweep]), ["beware of <this>"])
+    write_sweep_report(Sweep(sweep), sweep, ["beware of <this>"])
     report = Page((sweep / "report.html").read_text(encoding="utf-8"))
     assert "Before you believe the numbers beware of <this>" in report.text()
-    assert report.all("img") == []
+    assert figures_of(report) == []
+
+
+def test_an_interval_stands_beside_its_number_wherever_there_is_one(folder):
+    edit(folder / "metrics.json", lrds_lo=0.1874, lrds_hi=0.2356, sklr_fraction_lo=0.1, sklr_fraction_hi=0.2)
+    layers = pd.read_csv(folder / "layers.csv").assign(sads_lo=[0.001, None, 0.003], sads_hi=[0.011, None, 0.013])
+    layers.to_csv(folder / "layers.csv", index=False)
+    text = page(folder).text()
+    assert "LRDS 0.2113 (0.1874, 0.2356) how " in text
+    assert "% (10.0%, 20.0%) " in text and "SADS 0.0345 how " in text
+    for row in layers.itertuples():
+        sads = f"{row.sads:.4f} ({row.sads_lo:.4f}, {row.sads_hi:.4f})" if row.sads_lo > 0 else f"{row.sads:.4f}"
+        assert f" {row.layer} {row.lrds:.4f} {sads} " in text
+    assert "  LRDS         0.2113 (0.1874, 0.2356)  how " in summary(Run(folder))
+
+
+def test_the_intervals_of_the_runs_of_a_sweep_stand_in_its_table(tmp_path):
+    for step in (0, 30):
+        edit(write_job(tmp_path / f"{step}", step, languages=CODES) / "metrics.json", sads=0.02, sads_lo=0.01, sads_hi=0.03)
+    assert sweep_page(tmp_path).text().count(" 0.0200 (0.0100, 0.0300) ") == 2
+
+
+def test_another_score_is_shown_by_its_row_in_the_table_of_scores_alone(folder, monkeypatch):
+    another = replace(LRDS, key="another", title="Another", meaning="how alike the spaces are")
+    monkeypatch.setattr(numbers, "SCORES", (*SCORES, another))
+    edit(folder / "metrics.json", another=0.8125)
+    pd.read_csv(folder / "layers.csv").assign(another=[0.25, 0.5, 0.75]).to_csv(folder / "layers.csv", index=False)
+    text = page(folder).text()
+    assert "Another 0.8125 how alike the spaces are" in text
+    assert "Layer LRDS SADS Another Key neurons" in text and " 0.5000 " in text
+    assert "0.8125  how alike the spaces are" in summary(Run(folder))
+
+
+def measured(folder: Path) -> list[Score]:
+    """The scores that a run came to."""
+    return [score for score in SCORES if Run(folder).metrics.value(score) is not None]
+
+
+def test_every_score_says_what_it_means_and_what_guessing_gives(folder):
+    text = page(folder).text()
+    for score in measured(folder):
+        assert f"{score.title} {score.text(Run(folder).metrics.value(score))} {score.meaning}" in text
+    assert "mean over languages; guessing: 50.0%" in text
+
+
+def test_the_summary_has_the_scores_the_losses_the_warnings_and_the_files(folder):
+    write_report(Run(folder))
+    edit(folder / "run.json", tracking="wandb run x: offline", warnings=["the text of hi is short"])
+    table = pd.read_csv(folder / "perplexity.csv")
+    own = table[table["deactivated"] == table["language"]]["increase_percent"]
+    others = table[table["deactivated"].isin(CODES) & (table["deactivated"] != table["language"])]["increase_percent"]
+    random = table[table["deactivated"] == "random"]["increase_percent"]
+    lines = summary(Run(folder)).splitlines()
+    assert lines[1] == "bloom-nano at step3000: 3 languages, 4 sentences each"
+    assert lines[2].startswith("  LRDS ") and lines[2].split()[1] == "0.2113"
+    end = 2 + len(measured(folder))
+    assert [line.split("  ")[1] for line in lines[2:end]] == [score.title for score in measured(folder)]
+    assert lines[end:] == [
+        f"  Without a language's key region its perplexity rises by {own.mean():.0f} % on average (most: Arabic, 1,498 %),",
+        f"  that of the other languages by {others.mean():.0f} %; as many random neurons as the largest region cost "
+        f"{random.mean():.0f} %.",
+        "  warning: the text of hi is short",
+        f"  files  {folder}",
+        f"  report {folder / 'report.html'}",
+        "  wandb run x: offline",
+    ]
+
+
+def test_the_summary_writes_a_huge_increase_as_a_factor(folder):
+    table = pd.read_csv(folder / "perplexity.csv", keep_default_na=False)
+    increase = table["increase_percent"].where(table["language"] != table["deactivated"], 2.4e7)
+    table.assign(increase_percent=increase).to_csv(folder / "perplexity.csv", index=False)
+    assert "rises by ×240k on average" in summary(Run(folder))
+
+
+def test_the_summary_of_a_run_with_few_stages_is_short(folder):
+    for name in ("perplexity.csv", "cloze.csv"):
+        (folder / name).unlink()
+    nothing = dict.fromkeys(["lrds", "sads", "sklr", "sklr_fraction"])
+    edit(folder / "metrics.json", **nothing, perplexity={}, cloze_accuracy={})
+    edit(folder / "run.json", tracking=None, warnings=[])
+    assert summary(Run(folder)).splitlines()[2:] == [f"  files  {folder}"]
+
+
+def test_the_summary_of_perplexities_that_no_number_holds_says_so(folder):
+    table = pd.read_csv(folder / "perplexity.csv", keep_default_na=False)
+    table.assign(perplexity=math.inf, increase_percent=math.nan).to_csv(folder / "perplexity.csv", index=False)
+    assert "  The perplexity of the whole model is too large for a number: what a region costs cannot be told." in summary(
+        Run(folder)
+    )
+
+
+def test_doses_other_than_the_whole_one_do_not_change_the_losses(folder):
+    before = summary(Run(folder))
+    table = pd.read_csv(folder / "perplexity.csv").assign(dose=1.0)
+    half = table[table["deactivated"].isin(CODES)].assign(dose=0.5, increase_percent=0.0)
+    pd.concat([table, half]).to_csv(folder / "perplexity.csv", index=False)
+    assert summary(Run(folder)) == before
+
+
+def test_a_run_that_cannot_be_read_is_a_row_and_a_warning_of_the_sweep(sweep):
+    (sweep / "a:b, step=0" / "run.json").write_text("{<", encoding="utf-8")
+    text = sweep_page(sweep).text()
+    assert "my <sweep> 4 runs: 2 done, 1 failed, 1 unreadable Before you" in text
+    assert "job a:b, step=0 cannot be read and is left out: run.json=" in text
+    assert "a:b, step=0 unreadable " in text

@@ -11,20 +11,17 @@ import pandas as pd
 import pytest
 from run_folders import edit, fail, write_job, write_run_folder
 
-from lf_experiments.config import InputError
-from lf_experiments.results import sweep
-from lf_experiments.results.figures import style
-from lf_experiments.results.sweep import duplicates, main, sweep_table, unfinished, write_sweep
-from lf_experiments.results.tables import evolutions, read_sweep
+from lf_experiments import sweep
+from lf_experiments.errors import InputError
+from lf_experiments.runs.lines import lines as evolutions
+from lf_experiments.runs.sweep_table import read_sweep, sweep_table
+from lf_experiments.sweep import duplicates, main, unfinished, write_sweep
 
 CODES = ["en", "zh", "ar"]
 STEPS = (0, 30, 100, 200)
 
 
-@pytest.fixture(autouse=True)
-def coarse_pictures(monkeypatch) -> None:
-    """Few pixels: they take most of the time."""
-    monkeypatch.setattr(style, "DOTS_PER_INCH", 60)
+pytestmark = pytest.mark.usefixtures("blank_pictures")
 
 
 @pytest.fixture
@@ -48,7 +45,7 @@ def test_a_row_says_what_the_run_says(folder):
     table = sweep_table([folder])
     assert list(table["job"]) == [f"checkpoint=step{step}" for step in STEPS]
     for run, values in table.iterrows():
-        metrics, record = read(run / "metrics.json"), read(run / "run.json")
+        metrics, record = read(run.folder / "metrics.json"), read(run.folder / "run.json")
         for name, value in metrics.items():
             if name not in ("languages", "perplexity", "cloze_accuracy"):
                 assert values[name] == value
@@ -63,11 +60,11 @@ def test_a_row_says_what_the_run_says(folder):
 
 
 def test_the_csv_holds_the_table_and_nothing_of_the_machine(folder):
-    table = write_sweep(folder)
+    table = write_sweep(folder).table
     written = read_sweep(folder / "sweep.csv")
     assert list(written.columns) == list(table.columns)
     for run, (_, values) in zip(table.index, written.iterrows(), strict=True):
-        metrics = read(run / "metrics.json")
+        metrics = read(run.folder / "metrics.json")
         for name in ("model", "checkpoint", "training_step", "num_parameters", "lrds", "sads", "sklr", "sklr_fraction"):
             assert values[name] == metrics[name]
         for code in CODES:
@@ -134,7 +131,7 @@ def test_a_run_that_failed_early_has_its_row_and_takes_no_numbers_of_an_earlier_
     metrics = read(run / "metrics.json")
     fail(run, 'InputError: dataset.root=x, "quoted"\nRemedy: another')
     (run / "metrics.json").write_text(json.dumps({**metrics, "checkpoint": "stale"}), encoding="utf-8")
-    values = row(write_sweep(folder), "checkpoint=step100")
+    values = row(write_sweep(folder).table, "checkpoint=step100")
     assert (values["status"], values["model"], values["checkpoint"]) == ("failed", "bloom-nano", "step100")
     assert values["training_step"] == 100
     assert values[["lrds", "sads", "sklr", "perplexity_en", "num_parameters", "training_tokens"]].isna().all()
@@ -174,7 +171,7 @@ def test_rows_of_several_folders_stay_distinct(tmp_path):
     for sweep_name in ("one", "two"):
         for step in (0, 30):
             write_job(tmp_path / sweep_name / f"step{step}", step, fingerprint=f"{step}")
-    table = write_sweep(tmp_path / "out", [tmp_path / "one", tmp_path / "two"])
+    table = write_sweep(tmp_path / "out", [tmp_path / "one", tmp_path / "two"]).table
     assert list(table["job"]) == ["one/step0", "two/step0", "one/step30", "two/step30"]
     assert duplicates(table) == []
     assert list(sweep_table([tmp_path / "one" / "step0", tmp_path / "one" / "step30"])["job"]) == ["step0", "step30"]
@@ -266,7 +263,8 @@ def test_the_command_says_what_it_wrote(folder, capsys):
     captured = capsys.readouterr()
     lines = captured.out.splitlines()
     assert lines[0] == "4 runs: 4 done"
-    assert lines[1:3] == [str(folder / "sweep.csv"), str(folder / "figures" / "figure4_training_dynamics.png")]
+    first = ("sweep.csv", "neighbours.csv", "figures/figure4_training_dynamics.png")
+    assert lines[1:4] == [str(folder / name) for name in first]
     assert lines[-1] == str(folder / "report.html")
     assert all(Path(line).is_file() for line in lines[1:])
     assert captured.err == ""
@@ -312,7 +310,7 @@ def test_the_command_puts_several_folders_together_over_tokens(tmp_path, folder)
     command = [
         sys.executable,
         "-m",
-        "lf_experiments.results.sweep",
+        "lf_experiments.sweep",
         "sweep",
         "other",
         "--out",
@@ -320,7 +318,7 @@ def test_the_command_puts_several_folders_together_over_tokens(tmp_path, folder)
         "--x",
         "training_tokens",
     ]
-    path = {"PYTHONPATH": str(Path(sweep.__file__).parents[2])}
+    path = {"PYTHONPATH": str(Path(sweep.__file__).parents[1])}
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, env=os.environ | path)
     assert done.stdout.startswith("8 runs: 8 done\nboth/sweep.csv\n") and done.stderr == ""
     table = read_sweep(tmp_path / "both" / "sweep.csv")
@@ -347,9 +345,58 @@ def test_jobs_whose_names_are_numbers_stay_names(tmp_path):
     for number, step in enumerate(STEPS):
         write_run_folder(tmp_path / str(number), CODES)
         write_job(tmp_path / str(number), step, languages=CODES, fingerprint="x" if number else None)
-    table = write_sweep(tmp_path)
+    table = write_sweep(tmp_path).table
     assert list(table["duplicate_of"]) == ["", "", "1", "1"]
     pd.testing.assert_frame_equal(
         read_sweep(tmp_path / "sweep.csv")[["job", "duplicate_of"]].astype(object),
         table[["job", "duplicate_of"]].reset_index(drop=True).astype(object),
     )
+
+
+BROKEN = {
+    "truncated": '{"status": "do',
+    "empty": "",
+    "binary": b"\xff\xfe\x00",
+    "foreign": '{"foo": 1}',
+    "a list": "[]",
+}
+
+
+@pytest.mark.parametrize("name", ["run.json", "metrics.json"])
+@pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
+def test_a_run_that_cannot_be_read_is_a_row_of_its_own_and_the_others_are_shown(folder, name, content, capsys):
+    broken = folder / "checkpoint=step30" / name
+    broken.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert main([str(folder)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.startswith("4 runs: 3 done, 1 unreadable\n")
+    assert f"warning: job checkpoint=step30 cannot be read and is left out: {name}={broken}: it cannot be read" in captured.err
+    assert "Traceback" not in captured.err
+    values = row(read_sweep(folder / "sweep.csv"), "checkpoint=step30")
+    assert values["status"] == "unreadable" and pd.isna(values["lrds"])
+    assert (folder / "figures" / "figure4_training_dynamics.png").is_file()
+
+
+def test_a_folder_that_is_called_run_json_is_no_run(folder, capsys):
+    (folder / "checkpoint=step0" / "inner" / "run.json").mkdir(parents=True)
+    assert main([str(folder)]) == 0
+    assert capsys.readouterr().out.startswith("4 runs: 4 done\n")
+
+
+def test_a_sweep_that_is_interrupted_says_so_in_one_line(folder, monkeypatch, capsys):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sweep, "write_sweep", interrupted)
+    assert main([str(folder)]) == 130
+    assert capsys.readouterr().err == "stopped; the same command starts again\n"
+
+
+def test_the_folder_of_one_run_is_answered_with_its_report(folder, capsys):
+    run = folder / "checkpoint=step0"
+    assert main([str(run)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(
+        f"error: out={run}: this is the folder of a run, which has a report of its own\nRemedy: give --out FOLDER"
+    )
+    assert "one run is shown by its report.html" in error

@@ -2,8 +2,10 @@
 
 import json
 import logging
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,17 +13,22 @@ import pytest
 import wandb
 from run_folders import edit, fail, write_job, write_run_folder
 
-from lf_experiments.config import Tracker, TrackingConfig, TrackingMode
-from lf_experiments.results import tracking
-from lf_experiments.results.figures import FIGURES, SWEEP_FIGURES, save_figures, saved_figures, stem
-from lf_experiments.results.sweep import write_sweep
+from lf_experiments.config.schema import TrackingConfig, TrackingMode
+from lf_experiments.errors import InputError
+from lf_experiments.figures.catalogue import FIGURES, SWEEP_FIGURES
+from lf_experiments.figures.save import save_figures, saved_figures
+from lf_experiments.runs.run import Run
+from lf_experiments.runs.scores import SCORES
+from lf_experiments.sweep import write_sweep
+from lf_experiments.tracking import _content, load_tracker, log_run, log_sweep
+from lf_experiments.tracking.wandb import chosen_mode, has_credentials
 
 CODES = ["en", "zh", "ar"]
 KEY = "a" * 40
 
 
 def config(mode: TrackingMode = TrackingMode.auto) -> TrackingConfig:
-    return TrackingConfig(tracker=Tracker.wandb, mode=mode, project="lingua", group="night", tags=["nano", "test"])
+    return TrackingConfig(tracker="wandb", mode=mode, project="lingua", group="night", tags=["nano", "test"])
 
 
 def records(folder: Path) -> list[dict]:
@@ -46,8 +53,8 @@ def step_metrics(rows: list[dict]) -> dict[str, str]:
 def mirrored(tmp_path_factory) -> tuple[Path, str | None, list[dict]]:
     """A run folder with its figures, what `log_run` said, and what wandb wrote."""
     folder = write_run_folder(tmp_path_factory.mktemp("run"), CODES)
-    save_figures(folder)
-    said = tracking.log_run(config(), folder)
+    save_figures(Run(folder))
+    said = log_run(config(), Run(folder))
     return folder, said, records(folder)
 
 
@@ -96,7 +103,7 @@ def test_layer_scores_are_a_series_over_layers(mirrored):
     assert {"glob_name": "layers/*", "step_metric": "layer"}.items() <= of_type(rows, "metric")[-1].items()
 
 
-@pytest.mark.parametrize("name", ["layers", "regions", "perplexity", "cloze", "generations"])
+@pytest.mark.parametrize("name", ["layers", "pairs", "regions", "perplexity", "cloze", "generations"])
 def test_tables_are_those_of_the_run_folder(mirrored, name):
     folder, _, _ = mirrored
     (path,) = (folder / "wandb").glob(f"offline-run-*/files/media/table/tables/{name}_*.table.json")
@@ -109,16 +116,16 @@ def test_tables_are_those_of_the_run_folder(mirrored, name):
 
 def test_images_are_the_figures(mirrored):
     folder, _, _ = mirrored
-    for module in FIGURES:
-        (path,) = (folder / "wandb").glob(f"offline-run-*/files/media/images/figures/{stem(module)}_*.png")
-        assert path.read_bytes() == (folder / "figures" / f"{stem(module)}.png").read_bytes()
+    for figure in FIGURES:
+        (path,) = (folder / "wandb").glob(f"offline-run-*/files/media/images/figures/{figure.stem}_*.png")
+        assert path.read_bytes() == (folder / "figures" / f"{figure.stem}.png").read_bytes()
 
 
 def test_no_tracker_leaves_nothing_and_imports_nothing(folder):
     code = (
-        "import sys; from pathlib import Path; from lf_experiments.config import *\n"
-        "from lf_experiments.results.tracking import log_run\n"
-        f"assert log_run(TrackingConfig(tracker=Tracker.none), Path({str(folder)!r})) is None\n"
+        "import sys; from pathlib import Path; from lf_experiments.config.schema import TrackingConfig\n"
+        "from lf_experiments.runs.run import Run; from lf_experiments.tracking import log_run\n"
+        f"assert log_run(TrackingConfig(tracker='none'), Run({str(folder)!r})) is None\n"
         "assert 'wandb' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
@@ -126,11 +133,11 @@ def test_no_tracker_leaves_nothing_and_imports_nothing(folder):
 
 
 def test_a_run_with_few_files_is_mirrored_and_a_failed_one_is_marked(folder):
-    for name in ("metrics.json", "layers.csv", "regions.csv", "perplexity.csv", "cloze.csv", "generations.csv"):
-        (folder / name).unlink()
+    for path in [folder / "metrics.json", *folder.glob("*.csv")]:
+        path.unlink()
     edit(folder / "run.json", status="failed", error="out of memory")
 
-    assert tracking.log_run(config(TrackingMode.offline), folder) is not None
+    assert log_run(config(TrackingMode.offline), Run(folder)) is not None
 
     rows = records(folder)
     assert of_type(rows, "run")[0]["display_name"] == folder.name
@@ -140,7 +147,7 @@ def test_a_run_with_few_files_is_mirrored_and_a_failed_one_is_marked(folder):
 
 def test_what_was_not_measured_is_not_logged(folder):
     edit(folder / "metrics.json", lrds=None, training_step=None, perplexity={}, cloze_accuracy={})
-    tracking.log_run(config(TrackingMode.offline), folder)
+    log_run(config(TrackingMode.offline), Run(folder))
     rows = records(folder)
     item = of_type(rows, "history")[0]["item"]
     assert item["sads"] == 0.0345
@@ -149,7 +156,7 @@ def test_what_was_not_measured_is_not_logged(folder):
 
 def test_a_run_whose_step_is_unknown_is_shown_over_its_tokens(folder):
     edit(folder / "metrics.json", training_step=None)
-    tracking.log_run(config(TrackingMode.offline), folder)
+    log_run(config(TrackingMode.offline), Run(folder))
     rows = records(folder)
     assert of_type(rows, "history")[0]["item"]["training_tokens"] == 6144000
     assert step_metrics(rows)["lrds"] == "training_tokens"
@@ -159,7 +166,7 @@ def test_a_run_whose_moment_is_unknown_has_no_axis(folder):
     edit(folder / "metrics.json", training_step=None)
     model = json.loads((folder / "run.json").read_text(encoding="utf-8"))["model"]
     edit(folder / "run.json", model={**model, "training_tokens": None})
-    tracking.log_run(config(TrackingMode.offline), folder)
+    log_run(config(TrackingMode.offline), Run(folder))
     rows = records(folder)
     assert "training_tokens" not in of_type(rows, "history")[0]["item"]
     assert set(step_metrics(rows)) == {"layers/*"}
@@ -167,7 +174,7 @@ def test_a_run_whose_moment_is_unknown_has_no_axis(folder):
 
 def test_another_run_of_the_process_goes_on(folder):
     with wandb.init(mode="offline", dir=folder / "other", settings=wandb.Settings(silent=True)) as other:
-        tracking.log_run(config(TrackingMode.offline), folder)
+        log_run(config(TrackingMode.offline), Run(folder))
         other.log({"still": 1})
         assert wandb.run is other
 
@@ -177,7 +184,7 @@ def test_going_online_without_credentials_asks_nothing(folder, mode, monkeypatch
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked for a login"))
     with caplog.at_level(logging.WARNING):
-        said = tracking.log_run(config(mode), folder)
+        said = log_run(config(mode), Run(folder))
     assert "offline in" in said
     assert "wandb has no credentials" in caplog.text
 
@@ -195,7 +202,7 @@ def test_a_server_that_cannot_be_reached_means_offline_and_a_warning(folder, mon
 
     monkeypatch.setattr(wandb, "init", unreachable)
     with caplog.at_level(logging.WARNING):
-        said = tracking.log_run(config(), folder)
+        said = log_run(config(), Run(folder))
     assert modes == ["online", "offline"]
     assert "offline in" in said
     assert [record.getMessage() for record in caplog.records] == [
@@ -218,12 +225,99 @@ def test_a_server_that_cannot_be_reached_means_offline_and_a_warning(folder, mon
 def test_the_mode_follows_configuration_environment_and_credentials(mode, environment, expected, monkeypatch):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert tracking.chosen_mode(mode) == expected
+    assert chosen_mode(mode) == expected
+
+
+def test_intervals_are_logged_beside_the_scores_that_have_them(folder):
+    intervals = {"lrds_lo": 0.2, "lrds_hi": 0.22, "perplexity_lo": {"en": 13.0, "ar": 14.0}}
+    edit(folder / "metrics.json", **intervals)
+    layers = pd.read_csv(folder / "layers.csv")
+    layers.assign(lrds_lo=0.1, lrds_hi=[0.5, None, 0.6]).to_csv(folder / "layers.csv", index=False)
+    log_run(config(TrackingMode.offline), Run(folder))
+    rows = records(folder)
+    items = [row["item"] for row in of_type(rows, "history")]
+    logged = {name: items[0][name] for name in ("lrds_lo", "lrds_hi", "perplexity_lo/en", "perplexity_lo/ar")}
+    assert logged == {"lrds_lo": 0.2, "lrds_hi": 0.22, "perplexity_lo/en": 13.0, "perplexity_lo/ar": 14.0}
+    assert step_metrics(rows)["lrds_lo"] == "training_step"
+    assert "sads_lo" not in items[0]
+    assert [item.get("layers/lrds_hi") for item in items if "layer" in item] == [0.5, None, 0.6]
+
+
+def test_whatever_score_there_is_is_logged(folder, monkeypatch):
+    another = replace(SCORES[0], key="another")
+    monkeypatch.setattr(_content, "SCORES", (*SCORES, another))
+    edit(folder / "metrics.json", another=0.75)
+    log_run(config(TrackingMode.offline), Run(folder))
+    assert of_type(records(folder), "history")[0]["item"]["another"] == 0.75
+
+
+def artifacts(folder: Path) -> list[dict]:
+    """The artifacts of results; wandb makes one of each of its tables too."""
+    return [artifact for artifact in of_type(records(folder), "artifact") if artifact["type"] == "results"]
+
+
+def test_tables_regions_map_and_report_are_one_artifact(folder):
+    pd.DataFrame({"language": ["en"], "layer": [0], "neuron": [1]}).to_parquet(folder / "key_neurons.parquet")
+    (folder / "report.html").write_text("<p>", encoding="utf-8")
+    log_run(config(TrackingMode.offline), Run(folder))
+    (artifact,) = artifacts(folder)
+    assert artifact["name"] == "bloom-nano-step3000"
+    names = {entry["path"] for entry in artifact["manifest"]["contents"]}
+    assert names == {
+        *(f"{name}.csv" for name in ("samples", "layers", "pairs", "regions", "perplexity", "cloze", "generations")),
+        "key_neurons.parquet",
+        "similarity.npy",
+        "layer_maps.npy",
+        "neurons.parquet",
+        "doses.csv",
+        "report.html",
+    }
+
+
+def test_a_name_that_no_artifact_may_have_is_made_one(folder):
+    edit(folder / "metrics.json", model="мой/model: 7B" + "x" * 200)
+    assert log_run(config(TrackingMode.offline), Run(folder)) is not None
+    (artifact,) = artifacts(folder)
+    assert re.fullmatch(r"[\w.-]{1,100}", artifact["name"]) and "model-7Bx" in artifact["name"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"tags": ["", "a"]}, {"project": "a/b:c"}, {"tags": ["x" * 500]}],
+    ids=["an empty tag", "a bad project", "a long tag"],
+)
+def test_what_wandb_refuses_is_a_warning(folder, wrong, caplog):
+    with caplog.at_level(logging.WARNING):
+        assert log_run(replace(config(TrackingMode.offline), **wrong), Run(folder)) is None
+    (record,) = caplog.records
+    assert record.getMessage().startswith("wandb could not mirror the run: ")
+
+
+def test_a_mirror_that_breaks_off_ends_its_run_as_failed(folder, monkeypatch, caplog):
+    def full(*_: object, **__: object) -> None:
+        raise OSError("no space")
+
+    monkeypatch.setattr(wandb, "Table", full)
+    with caplog.at_level(logging.WARNING):
+        assert log_run(config(TrackingMode.offline), Run(folder)) is None
+    assert "wandb could not mirror the run: no space" in caplog.text
+    assert of_type(records(folder), "exit")[0]["exit_code"] == 1
+
+
+def test_a_tracker_that_there_is_not_is_refused_with_those_there_are():
+    with pytest.raises(InputError, match="=mlflow: there is none of this name\nRemedy: choose among none, .*wandb"):
+        load_tracker(TrackingConfig(tracker="mlflow"))
+
+
+def test_a_tracker_of_ones_own_is_a_function_anywhere(folder, tmp_path, monkeypatch):
+    (tmp_path / "ours.py").write_text("def keep(tracking, content):\n    return f'{tracking.project}: {content.name}'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert log_run(TrackingConfig(tracker="ours:keep", project="p"), Run(folder)) == "p: bloom-nano step3000"
 
 
 def test_disabled_by_the_environment_leaves_nothing(folder, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    assert tracking.log_run(config(), folder) is None
+    assert log_run(config(), Run(folder)) is None
     assert not (folder / "wandb").exists()
 
 
@@ -242,7 +336,7 @@ def test_credentials_in_the_netrc_file_are_found(tmp_path, monkeypatch, content,
         path.write_text(content, encoding="utf-8")
         path.chmod(0o600)
     monkeypatch.setenv("NETRC", str(path))
-    assert tracking.has_credentials() is found
+    assert has_credentials() is found
 
 
 @pytest.fixture(scope="module")
@@ -252,9 +346,9 @@ def mirrored_sweep(tmp_path_factory) -> tuple[Path, pd.DataFrame, str | None, li
     for number, step in enumerate((0, 30, 100, None)):
         write_job(folder / f"{number}", step, languages=CODES)
     fail(folder / "1", "out of memory")
-    table = write_sweep(folder)
-    said = tracking.log_sweep(config(), folder, "nano training", "steps")
-    return folder, table, said, records(folder)
+    sweep = write_sweep(folder)
+    said = log_sweep(config(), sweep, folder, "nano training", "steps")
+    return folder, sweep.table, said, records(folder)
 
 
 def test_a_sweep_is_a_run_of_its_own_in_the_group_of_its_jobs(mirrored_sweep):
@@ -293,18 +387,19 @@ def test_the_table_and_the_figures_of_a_sweep_are_there(mirrored_sweep):
     for cells, (_, row) in zip(logged["data"], table.iterrows(), strict=True):
         for name, cell in zip(logged["columns"], cells, strict=True):
             assert cell is None if pd.isna(row[name]) else cell == row[name]
-    modules = [module for module, _ in saved_figures(folder, SWEEP_FIGURES)]
-    assert {"figure4_training_dynamics", "figure2_similarity_map", "table1_deactivation"} <= set(map(stem, modules))
-    for module in modules:
-        (path,) = (folder / "wandb").glob(f"offline-run-*/files/media/images/figures/{stem(module)}_*.png")
-        assert path.read_bytes() == (folder / "figures" / f"{stem(module)}.png").read_bytes()
+    figures = [figure for figure, _ in saved_figures(folder, SWEEP_FIGURES)]
+    stems = {figure.stem for figure in figures}
+    assert {"figure4_training_dynamics", "figure2_similarity_map", "table1_deactivation"} <= stems
+    for figure in figures:
+        (path,) = (folder / "wandb").glob(f"offline-run-*/files/media/images/figures/{figure.stem}_*.png")
+        assert path.read_bytes() == (folder / "figures" / f"{figure.stem}.png").read_bytes()
 
 
 def test_models_of_a_sweep_are_series_of_their_own(tmp_path):
     for model, parameters in (("small", 10), ("large", 1000)):
         write_job(tmp_path / model, 30, model, parameters, languages=CODES)
-    write_sweep(tmp_path)
-    assert tracking.log_sweep(config(TrackingMode.offline), tmp_path, "scales", None) is not None
+    sweep = write_sweep(tmp_path)
+    assert log_sweep(config(TrackingMode.offline), sweep, tmp_path, "scales", None) is not None
     rows = records(tmp_path)
     keys = {key for row in of_type(rows, "history") for key in row["item"]}
     assert {"by_step/lrds small", "by_step/lrds large"} <= keys
@@ -315,21 +410,21 @@ def test_models_of_a_sweep_are_series_of_their_own(tmp_path):
 
 def test_a_sweep_that_is_not_tracked_leaves_nothing(tmp_path, monkeypatch):
     write_job(tmp_path / "0", 0, languages=CODES)
-    write_sweep(tmp_path)
-    assert tracking.log_sweep(TrackingConfig(tracker=Tracker.none), tmp_path, "quiet", None) is None
+    sweep = write_sweep(tmp_path)
+    assert log_sweep(TrackingConfig(tracker="none"), sweep, tmp_path, "quiet", None) is None
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    assert tracking.log_sweep(config(), tmp_path, "quiet", None) is None
+    assert log_sweep(config(), sweep, tmp_path, "quiet", None) is None
     assert not (tmp_path / "wandb").exists()
 
 
 def test_a_sweep_that_cannot_be_mirrored_is_a_warning(tmp_path, monkeypatch, caplog):
     write_job(tmp_path / "0", 0, languages=CODES)
-    write_sweep(tmp_path)
+    sweep = write_sweep(tmp_path)
 
     def broken(**_: object) -> None:
         raise wandb.errors.CommError("no service")
 
     monkeypatch.setattr(wandb, "init", broken)
     with caplog.at_level(logging.WARNING):
-        assert tracking.log_sweep(config(), tmp_path, "broken", None) is None
+        assert log_sweep(config(), sweep, tmp_path, "broken", None) is None
     assert "wandb could not mirror the run: no service" in caplog.text

@@ -20,9 +20,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pip = [sys.executable, "-m", "pip", "-q"]
     subprocess.run([*pip, "wheel", "--no-deps", "-w", str(folder), str(SOURCE)], check=True)
     (wheel,) = folder.glob("*.whl")
-    assert {"lf_experiments/conf/config.yaml", "hydra_plugins/lf_experiments_sweeper.py"} <= set(
-        zipfile.ZipFile(wheel).namelist()
-    )
+    plugins = {f"hydra_plugins/lf_experiments_{name}.py" for name in ("sweeper", "checkpoints")}
+    assert {"lf_experiments/conf/config.yaml", *plugins} <= set(zipfile.ZipFile(wheel).namelist())
     subprocess.run([*pip, "install", "--no-deps", "--target", str(folder / "site"), str(wheel)], check=True)
     return folder
 
@@ -38,7 +37,10 @@ def test_the_installed_package_runs_from_another_folder(installed: Path, tmp_pat
         return found.stdout
 
     assert str(installed / "site" / "lf_experiments" / "conf") in command("--info", "searchpath")
+    assert "step: 3000" in command("--cfg", "job", "--package", "checkpoint", "model=pythia-1b", "checkpoint=step3000")
+    assert "apertus-70b (" in command("--help")
+    assert "default 100" in command("--help", "dataset.sentences")
     command("experiment=smoke")
     assert len(list((tmp_path / "outputs").rglob("report.html"))) == 1
-    command("--multirun", "experiment=smoke", "hydra/sweeper=grids", "hydra.sweeper.grids=[{seed: '0,1'}]", "stages=[capture]")
+    command("--multirun", "experiment=smoke", "hydra.sweeper.grids=[{seed: '0,1'}]", "stages=[capture]")
     assert len(list((tmp_path / "multirun").rglob("run.json"))) == 2

@@ -1,103 +1,155 @@
-"""What a model writes with a key linguistic region off: continuations of sentences, and what became of them (appendix A)."""
+"""What a model writes under an intervention: greedy continuations of sentences, and two measures of them (appendix A)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pandas as pd
-import regex
 import torch
 from torch import Tensor
-from tqdm import tqdm
-from transformers import GenerationConfig
+from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel
 
-from lf_experiments.evaluations.deactivation import Deactivation
-from lf_experiments.languages import LANGUAGES
-from lf_experiments.models.batches import each_group, padded
+from lf_experiments.evaluations.finite import refuse_infinite
+from lf_experiments.evaluations.matrix import Cell, Row, matrix, read_cells
+from lf_experiments.languages import script_share
+from lf_experiments.models.batches import at_once, each_group, padded_left
+from lf_experiments.models.families import head_width
 from lf_experiments.models.load import Reader, Results, input_device
-from lf_experiments.neurons.deactivate import deactivated
-
-REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-"""What stands for bytes that are no character: a tokenizer of bytes can write half of one."""
+from lf_experiments.neurons.interventions import Intervention, Treated
 
 REPEATED_TOKENS = 4
 """Tokens in a row that count as repeated when they were there before."""
 
-Row = dict[str, Any]
-"""One continuation: the columns of `generations.csv`."""
+KEPT_BYTES = 1 << 32
+"""What the keys and values of all that is continued side by side may take: 4 GiB."""
 
 
-def generation_table(
+def continue_prompts(
     reader: Reader,
-    deactivations: list[Deactivation],
+    interventions: list[Intervention],
     prompts: dict[str, list[str]],
     new_tokens: int,
-    rows: list[Row],
+    kept: list[Row],
     keep: Callable[[list[Row]], None],
 ) -> pd.DataFrame:
-    """The continuation of every prompt under every deactivation, in the columns of `generations.csv`.
+    """Continue the prompts of every language under every intervention: the content of `generations.csv`.
 
-    `prompts` holds those of each language. `rows` are those that an interrupted run has left; the deactivations in them are not
-    run again. `keep` is given all there are after each deactivation.
+    The prompts of all languages, and of as many interventions as `prompts_at_once` says, are one batch. `kept` and `keep` as in
+    `matrix`. Raises `InputError` for logits that are not finite.
     """
-    rows = list(rows)
-    done = {row["deactivated"] for row in rows}
-    asked = [(language, prompt) for language, texts in prompts.items() for prompt in texts]
-    for deactivation in tqdm(deactivations, desc="generation", unit="region", mininterval=1.0):
-        if deactivation.name not in done:
-            found = dict(reader.share(continuations, [prompt for _, prompt in asked], new_tokens, deactivation.off_LN))
-            for position, (language, prompt) in enumerate(asked):
-                ids = found[position]
-                text = reader.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-                rows.append(
-                    {
-                        "deactivated": deactivation.name,
-                        "language": language,
-                        "prompt": prompt,
-                        "text": text,
-                        "script_share": script_share(text, language),
-                        "repetition": repetition(ids),
-                    }
-                )
-            keep(rows)
-    return pd.DataFrame(rows)
+    lengths = [len(ids) for of_language in prompts.values() for ids in reader.sequences(of_language)]
+    most = prompts_at_once(reader, lengths, new_tokens, reader.model.dtype.itemsize)
+    sizes = {language: len(of_language) for language, of_language in prompts.items()}
+
+    def evaluate(cells: list[Cell]) -> Iterator[list[Row]]:
+        for cell, found in read_cells(reader, cells, prompts, sizes, most, continuations, new_tokens):
+            refuse_infinite(None not in found, f"sentences in {cell.language}", cell.under)
+            written = zip(prompts[cell.language], found, strict=True)
+            yield [continuation(reader, prompt, ids, cell.language) for prompt, ids in written]
+
+    return matrix("generation", evaluate, interventions, list(prompts), kept, keep).drop(columns="matches")
+
+
+def continuation(reader: Reader, prompt: str, ids: list[int], language: str) -> Row:
+    """A row of `generations.csv`, without the intervention."""
+    text = reader.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return {
+        "prompt": prompt,
+        "text": text,
+        "script_share": script_share(text, language),
+        "repetition": repetition(ids),
+    }
+
+
+def prompts_at_once(reader: Reader, lengths: list[int], new_tokens: int, bytes_per_weight: int) -> int:
+    """How many prompts are continued at once: all, of so many tokens each, under as many interventions as memory is meant for.
+
+    All positions of each keep their keys and values, no more than `KEPT_BYTES` in all but for those under one intervention.
+    """
+    of_prompt = kept_per_position(reader, bytes_per_weight) * (max(lengths, default=0) + new_tokens)
+    return max(len(lengths), KEPT_BYTES // of_prompt)
+
+
+def kept_per_position(reader: Reader, bytes_per_weight: int) -> int:
+    """Bytes of the keys and values of a token in all layers."""
+    config = reader.model.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    return 2 * len(reader.sites) * heads * head_width(config) * bytes_per_weight
 
 
 @torch.no_grad()
-def continuations(reader: Reader, prompts: list[str], new_tokens: int, off_LN: Tensor) -> Results:
-    """Yields the position of each prompt and the token ids that most likely follow, one by one, up to the end of the text."""
-    sequences = reader.token_ids(prompts)
+def continuations(reader: Reader, prompts: list[Treated], new_tokens: int) -> Results:
+    """Yields the position of each prompt and the token ids that most likely follow, one by one, up to the end of the text.
 
-    def continued(rows: list[int]) -> list[list[int]]:
-        ids_BT, mask_BT = padded([sequences[row][::-1] for row in rows], input_device(reader.model))
-        ids_BT, mask_BT = ids_BT.flip(1), mask_BT.flip(1)  # on the left: what follows must follow the last token
-        greedy = GenerationConfig(
-            max_new_tokens=new_tokens, do_sample=False, eos_token_id=reader.tokenizer.eos_token_id, pad_token_id=0
-        )
-        whole_BT = reader.model.generate(ids_BT, attention_mask=mask_BT, generation_config=greedy)
-        return [until_end(ids, reader.tokenizer.eos_token_id) for ids in whole_BT[:, ids_BT.shape[1] :].tolist()]
-
-    with deactivated(reader.sites, off_LN):
-        for rows, found in each_group([list(range(len(sequences)))] if sequences else [], continued):
-            yield from zip(rows, found, strict=True)
-
-
-def until_end(ids: list[int], end: int | None) -> list[int]:
-    """The ids before the end of the text; what follows it is padding."""
-    return ids[: ids.index(end)] if end in ids else ids
-
-
-def script_share(text: str, language: str) -> float | None:
-    """The share of the letters of a text that are of the script of a language; broken characters count as of none.
-
-    None where there is no letter, or where the script of the language is not known.
+    None in place of the ids of a prompt after which logits were not finite. Every prompt has its own intervention.
     """
-    letters = regex.findall(rf"[\p{{L}}{REPLACEMENT}]", text)
-    if not letters or language not in LANGUAGES:
-        return None
-    scripts = "".join(rf"\p{{Script={script}}}" for script in LANGUAGES[language].script.split("+"))
-    return sum(bool(regex.match(f"[{scripts}]", letter)) for letter in letters) / len(letters)
+    sequences, ends = reader.sequences([prompt for prompt, _ in prompts]), end_tokens(reader)
+    greedy = GenerationConfig(
+        max_new_tokens=new_tokens, do_sample=False, eos_token_id=ends or None, pad_token_id=(ends or [0])[0]
+    )
+
+    def continued(rows: list[int]) -> list[list[int] | None]:
+        ids_BT, mask_BT = padded_left([sequences[row] for row in rows], input_device(reader.model))
+        logits = FiniteLogits()
+        with defaults_of_no_model(reader.model), reader.intervened(*[prompts[row].under for row in rows]):
+            whole_BT = reader.model.generate(
+                ids_BT, attention_mask=mask_BT, generation_config=greedy, logits_processor=LogitsProcessorList([logits])
+            )
+        finite = logits.finite()
+        new = whole_BT[:, ids_BT.shape[1] :].tolist()
+        found = [until_end(ids, ends) if is_finite else None for ids, is_finite in zip(new, finite, strict=True)]
+        if len(rows) == 1:
+            return found
+        return [continued([row])[0] if ids is None else ids for row, ids in zip(rows, found, strict=True)]  # at the padding?
+
+    for rows, found in each_group([list(range(len(sequences)))] if sequences else [], continued, at_once):
+        yield from zip(rows, found, strict=True)
+
+
+class FiniteLogits:
+    """Looks at the logits of every step of `generate` and leaves them as they are: which sequences have only had finite ones.
+
+    Minus infinity, with which some models rule tokens out, counts as finite.
+    """
+
+    finite_B: Tensor | None = None
+
+    def __call__(self, _: Tensor, logits_BV: Tensor) -> Tensor:
+        """As transformers calls a `LogitsProcessor`."""
+        finite_B = logits_BV.amax(dim=1).isfinite()
+        self.finite_B = finite_B if self.finite_B is None else self.finite_B & finite_B
+        return logits_BV
+
+    def finite(self) -> list[bool]:
+        """For each sequence, whether all its logits were."""
+        return [] if self.finite_B is None else self.finite_B.tolist()
+
+
+@contextmanager
+def defaults_of_no_model(model: PreTrainedModel) -> Iterator[None]:
+    """Inside the block `generate` does what it is told, and takes nothing from `generation_config.json` but what ends a text.
+
+    A repetition penalty or beams from there are settings for a chat, not properties of the model.
+    """
+    own = model.generation_config
+    model.generation_config = GenerationConfig(eos_token_id=own.eos_token_id)
+    try:
+        yield
+    finally:
+        model.generation_config = own
+
+
+def end_tokens(reader: Reader) -> list[int]:
+    """The tokens that end a text: those of the tokenizer and of the model's `generation_config.json`."""
+    of_model = reader.model.generation_config.eos_token_id
+    of_model = of_model if isinstance(of_model, list) else [of_model]
+    return sorted({token for token in (reader.tokenizer.eos_token_id, *of_model) if token is not None})
+
+
+def until_end(ids: list[int], ends: list[int]) -> list[int]:
+    """The ids before the end of the text; what follows it is padding."""
+    return ids[: next((position for position, token in enumerate(ids) if token in ends), len(ids))]
 
 
 def repetition(ids: list[int]) -> float:

@@ -7,191 +7,170 @@ from __future__ import annotations
 
 import logging
 import math
-import random
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr
-from copy import deepcopy
-from dataclasses import asdict, dataclass
-from io import StringIO
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
-import torch
-from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
-from torch import Tensor
 
-from lf_experiments.config import InputError
-from lf_experiments.corpora.stories import Story
-from lf_experiments.evaluations.deactivation import Cell, Deactivation, every_cell
-from lf_experiments.models.load import Reader, Results, input_device
-from lf_experiments.neurons.deactivate import deactivated
-
-if TYPE_CHECKING:
-    from lm_eval.models.huggingface import HFLM
+from lf_experiments.corpora.story import Story
+from lf_experiments.evaluations.beginnings import reading_of
+from lf_experiments.evaluations.cloze_task import harness_samples, lengths
+from lf_experiments.evaluations.finite import refuse_infinite
+from lf_experiments.evaluations.matrix import IDENTITY, SIDE_BY_SIDE, Cell, Row, matrix, read_cells
+from lf_experiments.evaluations.reading import Reading
+from lf_experiments.intervals import Effect, combined
+from lf_experiments.measures.uncertainty.stories import (
+    guessing_p_value,
+    mcnemar_p_value,
+    mean_over_languages,
+    paired_difference,
+    wilson_interval,
+)
+from lf_experiments.models.batches import warn_of_long_sequences
+from lf_experiments.models.load import Reader, Results
+from lf_experiments.neurons.interventions import NONE, Intervention, Treated
 
 log = logging.getLogger(__name__)
 
-CUE = "The ending in English:"
 
-HELD_LOGITS = 1 << 28
-"""Logits of a batch: 1 GiB in float32. The harness holds those of every token."""
+class Outcome(NamedTuple):
+    """How the endings of one story compare."""
+
+    right: bool
+    """Whether the right ending is the likelier one; of equal ones the first counts as that."""
+    margin: float
+    """Log-likelihood of the right ending less that of the wrong one, in nats."""
 
 
 @dataclass(frozen=True)
 class Cloze:
-    """How often the right ending is the likelier one."""
+    """The outcomes of one or more stories."""
 
-    accuracy: float
-    stderr: float | None
-    """Standard error of the accuracy, sqrt(p (1 - p) / (n - 1)); None for a single story."""
-    items: int
-    """Stories."""
+    outcomes: list[Outcome]
+
+    @property
+    def accuracy(self) -> float:
+        """How often the right ending is the likelier one."""
+        return sum(outcome.right for outcome in self.outcomes) / self.items
+
+    @property
+    def stderr(self) -> float | None:
+        """Standard error of the accuracy, sqrt(p (1 - p) / (n - 1)); None for a single story."""
+        return math.sqrt(self.accuracy * (1 - self.accuracy) / (self.items - 1)) if self.items > 1 else None
+
+    @property
+    def items(self) -> int:
+        """Stories."""
+        return len(self.outcomes)
 
 
-def prompt(story: Story) -> str:
-    """The beginning of a story and the announcement of its ending, joined by spaces, as in the paper's appendix B."""
-    return " ".join([*story.sentences, CUE])
-
-
-def cloze_table(
+def measure_cloze(
     reader: Reader,
-    deactivations: list[Deactivation],
+    interventions: list[Intervention],
     stories: dict[str, list[Story]],
     batch_tokens: int,
-    cells: list[Cell],
-    keep: Callable[[list[Cell]], None],
+    kept: list[Row],
+    keep: Callable[[list[Row]], None],
 ) -> pd.DataFrame:
-    """The accuracy on the stories of every language under every deactivation, in the columns of `cloze.csv`.
+    """Read the stories of every language under every intervention: the cells for `cloze_table` and `story_table`.
 
-    `cells` and `keep` as in `every_cell`.
+    `kept` and `keep` as in `matrix`. Raises `InputError` for logits that are not finite.
     """
-    warn_of_cuts(reader, [story for told in stories.values() for story in told])
+    tokens = {language: lengths(reader, told) for language, told in stories.items()}
+    warn_of_lengths(reader, stories, tokens, batch_tokens)
+    sizes = {language: sum(of_language) for language, of_language in tokens.items()}
+    reading, most = reading_of(reader, batch_tokens), SIDE_BY_SIDE * batch_tokens
 
-    def evaluate(language: str, off_LN: Tensor) -> Cell:
-        return asdict(cloze(reader, stories[language], batch_tokens, off_LN))
+    def evaluate(cells: list[Cell]) -> Iterator[list[Row]]:
+        for cell, outcomes in read_cells(reader, cells, stories, sizes, most, judge, reading):
+            found = Cloze(outcomes)
+            right, margin = map(list, zip(*outcomes, strict=True))
+            refuse_infinite(all(map(math.isfinite, margin)), f"the stories in {cell.language}", cell.under)
+            row = {"accuracy": found.accuracy, "stderr": found.stderr, "items": found.items}
+            yield [row | {"right_by_story": right, "margin_by_story": margin}]
 
-    return every_cell("story cloze", deactivations, list(stories), evaluate, cells, keep)
+    return matrix("story cloze", evaluate, interventions, list(stories), kept, keep)
 
 
-def warn_of_cuts(reader: Reader, stories: list[Story]) -> None:
-    """Say how many stories the harness cuts from the left, because the model does not read so much at once."""
-    too_long = sum(length > reader.context for length in lengths(reader, stories)) if reader.context else 0
+def cloze_table(cells: pd.DataFrame, level: float | None) -> pd.DataFrame:
+    """The content of `cloze.csv`; without a level there are neither intervals nor p values.
+
+    Beside the accuracy its interval (Wilson) and how likely guessing does as well; beside the mean margin, in nats, and under
+    an intervention, how both change on the same stories, with paired intervals, and whether outcomes change (McNemar).
+    """
+    full = {cell["language"]: cell for cell in cells.to_dict("records") if cell["deactivated"] == NONE}
+    found = pd.DataFrame([uncertainty(cell, full[cell["language"]], level) for cell in cells.to_dict("records")], cells.index)
+    return pd.concat([cells[[*IDENTITY, "accuracy", "stderr", "items"]], found], axis=1)
+
+
+def uncertainty(cell: Row, full: Row, level: float | None) -> Row:
+    """The columns of `cloze.csv` after the accuracy of a cell, beside that of the full model."""
+    right_I, margin_I = np.array(cell["right_by_story"], int), np.array(cell["margin_by_story"])
+    changes = {
+        "difference": paired_difference(np.array(full["right_by_story"], int), right_I),
+        "margin_difference": paired_difference(np.array(full["margin_by_story"]), margin_I),
+    }
+    low, high = wilson_interval(int(right_I.sum()), len(right_I), level) if level else (math.nan, math.nan)
+    row = {"lo": low, "hi": high, "chance_p": guessing_p_value(int(right_I.sum()), len(right_I)) if level else math.nan}
+    row["margin"] = float(margin_I.mean())
+    for name, change in changes.items() if cell["deactivated"] != NONE else ():
+        low, high = change.interval(level) if level else (math.nan, math.nan)
+        row |= {name: change.value, f"{name}_lo": low, f"{name}_hi": high}
+        if level and name == "difference":
+            row["difference_p"] = mcnemar_p_value(np.array(full["right_by_story"], int), right_I)
+    return row
+
+
+def mean_accuracy(stories: pd.DataFrame) -> Effect:
+    """The mean accuracy of the full model over languages, from `cloze_stories.parquet`.
+
+    Stories are told in all languages: each is one observation. Where languages have stories of their own they are taken to be
+    independent.
+    """
+    of_full = stories[stories["deactivated"] == NONE]
+    right = of_full.pivot(index="story", columns="language", values="right")
+    if not right.isna().any(axis=None):
+        return mean_over_languages(right.to_numpy(float).T)
+    alone = [column.dropna().to_numpy(float) for _, column in right.items()]
+    return combined([(1 / len(alone), paired_difference(np.zeros(len(right_I)), right_I)) for right_I in alone])
+
+
+def story_table(cells: pd.DataFrame, stories: dict[str, list[Story]]) -> pd.DataFrame:
+    """The content of `cloze_stories.parquet`: a row per story and cell, stories by the name that their translations share."""
+    rows = [
+        {**{name: cell[name] for name in IDENTITY}, "story": story.name, "right": right, "margin": margin}
+        for cell in cells.to_dict("records")
+        for story, right, margin in zip(stories[cell["language"]], cell["right_by_story"], cell["margin_by_story"], strict=True)
+    ]
+    return pd.DataFrame(rows)
+
+
+def warn_of_lengths(
+    reader: Reader, stories: dict[str, list[Story]], by_language: dict[str, list[int]], batch_tokens: int
+) -> None:
+    """Warn of stories that are cut from the left, since the model does not read so much at once, and of long ones.
+
+    `by_language` has the tokens of every story with each of its endings.
+    """
+    told = [story for of_language in stories.values() for story in of_language]
+    tokens = [length for of_language in by_language.values() for length in of_language]
+    too_long = sum(length > reader.context for length in tokens) if reader.context else 0
     if too_long:
         log.warning(
             "%d of %d stories, each with one ending, are longer than the %d tokens the model reads: their first words are cut",
             too_long,
-            2 * len(stories),
+            len(tokens),
             reader.context,
         )
+    read = [min(length, reader.context or length) for length in tokens]
+    warn_of_long_sequences("story", read, batch_tokens, lambda row: f"Story {told[row // 2].name}")
 
 
-def lengths(reader: Reader, stories: list[Story]) -> list[int]:
-    """The tokens of every story with each of its endings, one after the other."""
-    texts = [f"{prompt(story)} {ending}" for story in stories for ending in story.endings]
-    return [len(ids) for ids in reader.token_ids(texts)]
-
-
-def cloze(reader: Reader, stories: list[Story], batch_tokens: int, off_LN: Tensor) -> Cloze:
-    """The accuracy on one or more stories with the neurons of `off_LN` off."""
-    points = [point for _, point in reader.share(judged, stories, batch_tokens, off_LN)]
-    accuracy = sum(points) / len(points)
-    stderr = math.sqrt(accuracy * (1 - accuracy) / (len(points) - 1)) if len(points) > 1 else None
-    return Cloze(accuracy, stderr, len(points))
-
-
-def judged(reader: Reader, stories: list[Story], batch_tokens: int, off_LN: Tensor) -> Results:
-    """Yields the position of each story and its point: 1.0 where, with the neurons of `off_LN` off, the right ending wins."""
-    if not stories:
-        return
-    with deactivated(reader.sites, off_LN):
-        samples = samples_within_memory(reader, stories, rows_at_once(reader, stories, batch_tokens))
-    for sample in samples:
-        yield sample["doc_id"], sample["acc"]
-
-
-def rows_at_once(reader: Reader, stories: list[Story], batch_tokens: int) -> int:
-    """How many sequences, a story with an ending each, one forward pass may read."""
-    tokens = min(batch_tokens, HELD_LOGITS // reader.model.config.get_text_config().vocab_size)
-    return max(1, tokens // max(lengths(reader, stories)))
-
-
-def samples_within_memory(reader: Reader, stories: list[Story], rows: int) -> list[dict[str, Any]]:
-    """What the harness finds for each story, in batches of `rows` sequences or, where memory ends, of fewer.
-
-    Raises `InputError` when a single sequence does not fit.
-    """
-    while True:
-        try:
-            return harness_samples(reader, stories, rows)
-        except Exception as error:
-            if not should_reduce_batch_size(error):
-                raise
-            if rows == 1:
-                raise InputError(
-                    "runtime.batch_tokens",
-                    f"(tried down to one sequence; {error})",
-                    "not even one story fits into memory",
-                    "use model.dtype=bfloat16, a larger device, or model.device_map=auto",
-                ) from error
-        log.warning("Out of memory with %d sequences in a batch: going on with half as many.", rows)
-        clear_device_cache(garbage_collection=True)
-        rows //= 2
-
-
-def harness_samples(reader: Reader, stories: list[Story], rows: int) -> list[dict[str, Any]]:
-    """The samples lm_eval logs: `doc_id`, the position of the story, `acc`, and in `filtered_resps` both log-likelihoods."""
-    import lm_eval
-    from lm_eval.tasks import TaskManager
-
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    with random_state_kept(), redirect_stderr(StringIO()):  # the harness has a progress bar for everything
-        tasks = TaskManager(include_defaults=False).load([task(stories)])
-        return lm_eval.evaluate(lm=harness_model(reader, rows), task_dict=tasks)["samples"]["cloze"]
-
-
-@contextmanager
-def random_state_kept() -> Iterator[None]:
-    """Python's random numbers after the block are as if it had not been: the harness draws names for its tasks."""
-    state = random.getstate()
-    try:
-        yield
-    finally:
-        random.setstate(state)
-
-
-def task(stories: list[Story]) -> dict[str, Any]:
-    """The stories as a task of the harness that needs neither files nor network."""
-    from datasets import Dataset
-
-    rows = [{"prompt": prompt(story), "endings": list(story.endings), "right": story.right} for story in stories]
-    return {
-        "task": "cloze",
-        "dataset_path": "in-memory",
-        "custom_dataset": lambda **_: {"test": Dataset.from_list(rows)},
-        "test_split": "test",
-        "output_type": "multiple_choice",
-        "doc_to_text": "prompt",
-        "doc_to_choice": "endings",
-        "doc_to_target": "right",
-        "target_delimiter": " ",
-        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
-    }
-
-
-def harness_model(reader: Reader, rows: int) -> HFLM:
-    """The loaded model in the harness's hands: the reader's tokens, log-likelihoods in float32, `rows` sequences at once."""
-    from lm_eval.models.huggingface import HFLM
-
-    tokenizer = deepcopy(reader.tokenizer)  # the harness gives it a padding token where it has none
-    tokenizer.model_max_length = sys.maxsize  # the harness cuts what is too long; the tokenizer need not warn of it
-    model = HFLM(
-        pretrained=reader.model,
-        tokenizer=tokenizer,
-        add_bos_token=reader.add_special_tokens,
-        softmax_dtype=torch.float32,
-        max_length=reader.context,
-        batch_size=rows,
-    )
-    model._device = input_device(reader.model)  # of an offloaded model, `model.device` is where nothing can be computed
-    return model
+def judge(reader: Reader, stories: list[Treated], reading: Reading) -> Results:
+    """Yields the position of each story and its outcome under its intervention."""
+    for sample in harness_samples(reader, stories, reading) if stories else ():
+        position, likelihoods = sample["doc_id"], [likelihood for likelihood, _ in sample["filtered_resps"]]
+        right = stories[position].item.right
+        yield position, Outcome(bool(sample["acc"]), likelihoods[right] - likelihoods[1 - right])

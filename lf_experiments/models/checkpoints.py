@@ -1,7 +1,8 @@
-"""Checkpoints: the folder that holds a model at a training step, and the fingerprint of the weights in it."""
+"""Checkpoints: the folder that holds a model at a training step, downloaded or grown where it is not there yet."""
 
 from __future__ import annotations
 
+import glob
 import logging
 import math
 from dataclasses import asdict
@@ -11,50 +12,62 @@ import tokenizers
 import torch
 import transformers
 
-from lf_experiments.config import CheckpointConfig, Config, HubModel, InputError, ModelConfig, Recipe
+from lf_experiments.config.schema import CheckpointConfig, Config, HubModel, ModelConfig, Recipe
 from lf_experiments.corpora.miniature.world import world_files
-from lf_experiments.hub import snapshot
+from lf_experiments.errors import InputError
+from lf_experiments.hub import fetch_snapshot
+from lf_experiments.models.files import (
+    CODE_FILES,
+    CONFIGURATION_FILES,
+    PICKLES,
+    PICKLES_INDEX,
+    SAFETENSORS,
+    SAFETENSORS_INDEX,
+    TOKENIZER_FILES,
+    WEIGHT_FILES,
+    is_gguf,
+    matching_files,
+    weight_map,
+)
+from lf_experiments.models.quantized import refuse_missing_gguf_package
 from lf_experiments.storage import files_fingerprint, fingerprint, made_once
 
 log = logging.getLogger(__name__)
 
-SAFETENSORS = ("model*.safetensors",)
-PICKLES = ("pytorch_model*.bin",)
-WEIGHT_FILES = (*SAFETENSORS, *PICKLES)
-TOKENIZER_FILES = (
-    "tokenizer*", "added_tokens.json", "vocab*", "merges.txt", "special_tokens_map.json", "spiece.model", "sentencepiece*.model"
-)  # fmt: skip
-CONFIGURATION_FILES = ("config.json", "generation_config.json", "*.index.json")
-CODE_FILES = ("*.py",)
 
+def fetch_checkpoint(config: Config) -> Path:
+    """The folder, or GGUF file, of the configured model at the configured step: downloads or grows it if it is not there.
 
-def checkpoint_folder(config: Config) -> Path:
-    """The Hugging Face folder of the configured model at the configured step.
-
-    A nano model is grown where it is not yet, a model of the hub downloaded. Raises `InputError` for a local folder that is
-    none, and for a repository that does not give the weights.
+    Raises `InputError` for a local folder without a model, and for a repository that does not give the weights.
     """
     if config.model.hub:
-        return hub_weights(config.model, config.checkpoint.step)
+        return fetch_hub_weights(config.model, config.checkpoint.step)
     if config.model.recipe:
-        model = grown_model(config.model.name, config.model.recipe, config.cache_folder)
+        model = grow_once(config.model.name, config.model.recipe, config.cache_folder)
         return model / f"step{training_step(config.model.recipe, config.checkpoint)}"
     folder = Path(config.model.path).expanduser()
-    if not (folder / "config.json").is_file():
+    if is_gguf(folder):
+        refuse_missing_gguf_package(folder)
+    elif not (folder / "config.json").is_file():
         problem = "it has no config.json" if folder.is_dir() else "there is no such folder"
-        raise InputError("model.path", config.model.path, problem, "give a folder in Hugging Face layout")
+        raise InputError("model.path", config.model.path, problem, "give a folder in Hugging Face layout, or a .gguf file")
     return folder
 
 
-def hub_weights(model: ModelConfig, step: int | None) -> Path:
-    """The snapshot of a model of the hub at a published step, or at its end where `step` is None.
+def fetch_hub_weights(model: ModelConfig, step: int | None) -> Path:
+    """Download a model of the hub at a published step, or its final weights where `step` is None; returns the snapshot.
 
-    Weights come as safetensors, and as pickles only from a repository that has nothing else.
+    Weights come as safetensors, and as pickles only from a repository that has nothing else, in files with the usual names or
+    with those that an index gives them.
     """
     repository, revision = hub_revision(model.hub, step)
-    for weights in (SAFETENSORS, PICKLES):
-        folder = snapshot(repository, revision, (*weights, *CONFIGURATION_FILES, *code_files(model)))
-        if matching_files(folder, weights) and (folder / "config.json").is_file():
+    others = (*CONFIGURATION_FILES, *code_files(model))
+    for weights, index in ((SAFETENSORS, SAFETENSORS_INDEX), (PICKLES, PICKLES_INDEX)):
+        folder = fetch_snapshot(repository, revision, (*weights, *others))
+        parts = set(weight_map(folder, index).values())
+        if any(not (folder / part).is_file() for part in parts):
+            folder = fetch_snapshot(repository, revision, (*weights, *others, *map(glob.escape, sorted(parts))))
+        if (parts or matching_files(folder, weights)) and (folder / "config.json").is_file():
             return folder
     needed = f"config.json and one of {', '.join(WEIGHT_FILES)}"
     raise InputError("model.hub", f"{repository}@{revision}", f"it does not have {needed}", "choose another revision")
@@ -72,20 +85,24 @@ def step_revision(hub: HubModel, step: int) -> str:
     if step in hub.revisions:
         return hub.revisions[step]
     name = hub.checkpoint_revision.replace("{step}", str(step))
-    if "{billion_tokens}" in name:
-        name = name.replace("{billion_tokens}", str(math.ceil(step * hub.tokens_per_step / 10**9)))
+    for billions, rounded in (("{billion_tokens}", math.ceil), ("{full_billion_tokens}", math.floor)):
+        if billions in name:
+            name = name.replace(billions, str(rounded(step * hub.tokens_per_step / 10**9)))
     return name
 
 
-def hub_tokenizer(model: ModelConfig) -> Path:
-    """The snapshot with the tokenizer of a model of the hub: that of its final weights, unless it names another repository.
+def fetch_hub_tokenizer(model: ModelConfig) -> Path:
+    """Download the tokenizer of a model of the hub: that of its final weights, unless it names another repository.
 
     The repositories of training steps need not have one.
     """
-    hub = model.hub
-    revision = hub.revision if hub.tokenizer_repository in (None, hub.repository) else "main"
-    patterns = (*TOKENIZER_FILES, "config.json", *code_files(model))
-    return snapshot(hub.tokenizer_repository or hub.repository, revision, patterns)
+    return fetch_snapshot(*tokenizer_revision(model.hub), (*TOKENIZER_FILES, "config.json", *code_files(model)))
+
+
+def tokenizer_revision(hub: HubModel) -> tuple[str, str]:
+    """The repository and the revision of the tokenizer."""
+    is_own = hub.tokenizer_repository in (None, hub.repository)
+    return hub.tokenizer_repository or hub.repository, hub.revision if is_own else "main"
 
 
 def code_files(model: ModelConfig) -> tuple[str, ...]:
@@ -112,7 +129,8 @@ def training_step(recipe: Recipe | None, checkpoint: CheckpointConfig) -> int | 
 
 def training_tokens(recipe: Recipe | None, checkpoint: CheckpointConfig, hub: HubModel | None = None) -> int | None:
     """How many tokens a checkpoint was trained on, or None where nothing says so."""
-    tokens_per_step = recipe.batch_size * recipe.window if recipe else hub and hub.tokens_per_step
+    of_hub = hub.tokens_per_step if hub else None
+    tokens_per_step = recipe.batch_size * recipe.window if recipe else of_hub
     step = training_step(recipe, checkpoint)
     return None if step is None or tokens_per_step is None else step * tokens_per_step
 
@@ -128,8 +146,11 @@ def grown_folder(name: str, recipe: Recipe, cache: Path) -> Path:
     return cache / "models" / f"{name}-{content}"
 
 
-def grown_model(name: str, recipe: Recipe, cache: Path) -> Path:
-    """The folder with one `step<N>` per published step of a recipe, grown on first use."""
+def grow_once(name: str, recipe: Recipe, cache: Path) -> Path:
+    """Grow the model of a recipe unless that was done before; returns the folder with one `step<N>` per published step.
+
+    A full disk raises an `OSError` with the folder.
+    """
     folder = grown_folder(name, recipe, cache)
     with made_once(folder) as partial:
         if partial:
@@ -137,21 +158,3 @@ def grown_model(name: str, recipe: Recipe, cache: Path) -> Path:
 
             grow(recipe, partial, name)
     return folder
-
-
-def weight_fingerprint(folder: Path) -> str:
-    """A name of the weights in a checkpoint folder, made of the content of their files; equal for duplicated checkpoints.
-
-    Pickles that lie beside safetensors are not read, here and in loading.
-    """
-    return files_fingerprint(matching_files(folder, SAFETENSORS) or matching_files(folder, PICKLES))
-
-
-def tokenizer_fingerprint(folder: Path) -> str:
-    """A name of the tokenizer in a folder, made of the content of its files."""
-    return files_fingerprint(matching_files(folder, TOKENIZER_FILES))
-
-
-def matching_files(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
-    """The files of a folder that match any of the patterns, sorted by name."""
-    return sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})

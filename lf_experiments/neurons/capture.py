@@ -1,120 +1,172 @@
-"""Recording the neurons: eq. (5) for every sentence, in batches, with padding left out.
+"""The capture: what every neuron does on every sentence, in batches, with padding left out (sec. 3.1, eq. 5).
 
-Shapes are written as suffixes: S sentences, B sentences of a batch, T tokens, L layers, N neurons of a layer.
+Shapes are written as suffixes: S sentences, B sentences of a batch, N neurons of a layer, K of all layers.
+`L_` marks a list over layers, which may differ in width.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
-from lf_experiments.config import InputError
-from lf_experiments.measures.equations import mean_activation
-from lf_experiments.models.batches import each_group, padded, rows_by_budget
+from lf_experiments.corpora.parallel import ParallelSentences
+from lf_experiments.errors import InputError
+from lf_experiments.models.arrivals import Arriving, sent
+from lf_experiments.models.batches import each_group, padded, rows_by_budget, warn_of_long_sequences
 from lf_experiments.models.load import Reader, Results, input_device
+from lf_experiments.neurons.activations import Activations, Kept, Rows, RowsInMemory
+from lf_experiments.neurons.attribution import write_attribution
+from lf_experiments.neurons.forward import Pooled, pooled_batch
+from lf_experiments.neurons.pooling import ATTRIBUTION, IMPACT
+
+NEEDED = {IMPACT: "magnitude"}
+"""The pool of a forward pass that another is made of."""
+
+NewRows = Callable[[Kept, int], Rows]
+"""Makes the place where what is kept of so many sentences goes."""
 
 log = logging.getLogger(__name__)
 
-BATCH_BYTES = 1 << 29
-"""What the activations of a batch may take: 512 MiB. A sentence of llama2-70b has 9 MB of them, whatever its length."""
+BATCH_BYTES = 1 << 28
+"""What the activations of a batch may take: 256 MiB, and twice that while they are put together from those of the layers.
+
+A sentence of llama2-70b has 9 MB of them, whatever its length.
+"""
 
 
-def capture(reader: Reader, texts: list[str], batch_tokens: int) -> Tensor:
-    """The mean activation of every neuron on every text, eq. (5): (L, S, N) in float32 on the host.
+def capture_sentences(
+    reader: Reader,
+    sentences: ParallelSentences,
+    batch_tokens: int,
+    pools: Sequence[str] = ("mean",),
+    new_rows: NewRows = RowsInMemory,
+) -> dict[str, Activations]:
+    """The activations of parallel sentences, language by language, by pool; each sentence is read once, whatever the pools.
 
-    The rows are in the order of `texts`, whatever the batches. Beside the result no more than a batch is held here, and in each
-    follower of a team its share. Raises `InputError` for a text without tokens and for activations that are not finite.
+    They go where `new_rows` wants them, by default into memory. Raises as `capture`.
     """
-    sequences = reader.token_ids(texts)
-    refuse_empty(sequences, texts)
+    texts = [text for of_language in sentences.texts.values() for text in of_language]
+    languages = [language for language, of_language in sentences.texts.items() for _ in of_language]
+    meanings = sentences.meanings * len(sentences.texts)
+    kept = {pool: kept_of(reader, pool) for pool in pools}
+    rows = {pool: new_rows(of_pool, len(texts)) for pool, of_pool in kept.items()}
+    write_pools(reader, texts, batch_tokens, rows)
+    tokens_S = torch.tensor([len(ids) for ids in reader.token_ids(texts)])
+    return {
+        pool: Activations(rows[pool].layers(), languages, meanings, tokens_S, of_pool.num_parameters, pool, of_pool.experts)
+        for pool, of_pool in kept.items()
+    }
+
+
+def capture(
+    reader: Reader, texts: list[str], batch_tokens: int, pools: Sequence[str] = ("mean",)
+) -> dict[str, Sequence[Tensor]]:
+    """What every pool keeps of every neuron on every text, {pool: layer by layer (S, N)} in float32 on the host.
+
+    One forward pass serves all pools of `ALL_POOLS`, `IMPACT`, and `ROUTING`, which keeps experts for neurons; `ATTRIBUTION`
+    takes a pass of its own. The rows are in the order of `texts`, whatever the batches. Beside the result no more than a batch
+    is held here, and in each process that reads along its share. Raises `InputError` for a text without tokens and for
+    activations that are not finite.
+    """
+    rows = {pool: RowsInMemory(kept_of(reader, pool), len(texts)) for pool in pools}
+    write_pools(reader, texts, batch_tokens, rows)
+    return {pool: of_pool.layers() for pool, of_pool in rows.items()}
+
+
+def kept_of(reader: Reader, pool: str) -> Kept:
+    """What a pool keeps of the neurons of a model."""
+    return Kept(pool, reader.pooled_widths(pool), reader.num_parameters, reader.experts)
+
+
+def write_pools(reader: Reader, texts: list[str], batch_tokens: int, rows: Mapping[str, Rows]) -> None:
+    """Write what each pool keeps of the texts into its rows. Raises as `capture`."""
+    sequences = reader.sequences(texts)
+    refuse_empty(sequences, texts, len(reader.prefix))
+    passed = {pool: of_pool for pool, of_pool in rows.items() if pool != ATTRIBUTION}
+    if passed:
+        write_passed(reader, texts, sequences, batch_tokens, passed)
+    if ATTRIBUTION in rows:
+        write_attribution(reader, texts, batch_tokens, rows[ATTRIBUTION])
+
+
+def write_passed(
+    reader: Reader, texts: list[str], sequences: list[list[int]], batch_tokens: int, rows: Mapping[str, Rows]
+) -> None:
+    """The same of the pools that a forward pass gives, all in one pass."""
     warn_of_long(sequences, reader)
-    h_LSN = torch.empty(len(reader.sites), len(texts), reader.num_neurons_per_layer)
+    lengths = [len(sequence) for sequence in sequences]
+    warn_of_long_sequences("sentence", lengths, batch_tokens, lambda row: f"The sentence {texts[row][:60]!r}")
+    norm_K = column_norms(reader) if IMPACT in rows else None
+    pools = tuple(dict.fromkeys(NEEDED.get(pool, pool) for pool in rows))
     with tqdm(total=len(texts), desc="capture", unit="sentence", mininterval=1.0) as progress:
-        for row, h_LN in reader.share(activations, list(zip(texts, sequences, strict=True)), batch_tokens):
-            h_LSN[:, row] = h_LN
+        for row, pooled in reader.share(read_sentences, list(zip(texts, sequences, strict=True)), batch_tokens, pools):
+            for pool, of_pool in rows.items():
+                h_K = pooled[NEEDED.get(pool, pool)]
+                of_pool.write_sentence(row, h_K * norm_K if pool == IMPACT else h_K)
             progress.update()
-    return h_LSN
+
+
+def column_norms(reader: Reader) -> Tensor:
+    """The norm of the column of every neuron, (K,). Raises `InputError` for weights that cannot be read."""
+    return torch.cat([site.column_norms().to(torch.float32).cpu() for site in reader.sites])
 
 
 @torch.no_grad()
-def activations(reader: Reader, sentences: list[tuple[str, list[int]]], batch_tokens: int) -> Results:
-    """Yields the position of each sentence and its mean activations, (L, N) in float32 on the host; reads in batches.
+def read_sentences(
+    reader: Reader, sentences: list[tuple[str, list[int]]], batch_tokens: int, pools: tuple[str, ...]
+) -> Results:
+    """Yields the position of each sentence and what each pool keeps of its neurons, (K,) in float32 on the host.
 
-    A sentence is its text and its token ids.
+    A sentence is its text and the token ids that the model is given; they are read in batches.
     """
     texts = [text for text, _ in sentences]
     sequences = [sequence for _, sequence in sentences]
-    groups = sentence_batches([len(sequence) for sequence in sequences], batch_tokens, reader.num_neurons)
+    groups = sentence_batches([len(sequence) for sequence in sequences], batch_tokens, len(pools) * reader.num_neurons)
 
-    def read(rows: list[int]) -> Tensor:
-        h_LBN = batch_activation(reader, *padded([sequences[row] for row in rows], input_device(reader.model)))
-        if len(rows) > 1 and not h_LBN.isfinite().all():  # perhaps at the padding alone
-            return torch.cat([read([row]) for row in rows], dim=1)
-        return h_LBN
+    def launch(rows: list[int]) -> dict[str, Arriving]:
+        batch = padded([sequences[row] for row in rows], input_device(reader.model))
+        return {pool: sent(h_BK) for pool, h_BK in pooled_batch(reader, *batch, pools).items()}
 
-    for rows, h_LBN in each_group(groups, read):
-        refuse_infinite(h_LBN, [texts[row] for row in rows])
-        for row, h_LN in zip(rows, h_LBN.unbind(dim=1), strict=True):
-            yield row, h_LN.clone()  # a row alone: what is sent takes no batch along
+    def arrived(rows: list[int], arriving: dict[str, Arriving]) -> Pooled:
+        pooled = {pool: h_BK.tensor() for pool, h_BK in arriving.items()}
+        if len(rows) > 1 and not all(h_BK.isfinite().all() for h_BK in pooled.values()):  # perhaps at the padding alone
+            one_by_one = [arrived([row], launch([row])) for row in rows]
+            return {pool: torch.cat([alone[pool] for alone in one_by_one]) for pool in pools}
+        return pooled
 
-
-def sentence_batches(lengths: list[int], batch_tokens: int, num_neurons: int) -> list[list[int]]:
-    """The positions of sentences of so many tokens in batches, as a model with so many neurons reads them."""
-    return rows_by_budget(lengths, batch_tokens, sentences_at_once(num_neurons))
-
-
-def sentences_at_once(num_neurons: int) -> int:
-    """Sentences whose activations take no more than `BATCH_BYTES` together."""
-    return max(1, BATCH_BYTES // (4 * num_neurons))
+    for rows, pooled in each_group(groups, launch, arrived):
+        for pool, h_BK in pooled.items():
+            refuse_infinite(h_BK, [texts[row] for row in rows], reader.pooled_widths(pool))
+        for place, row in enumerate(rows):
+            yield row, {pool: h_BK[place].clone() for pool, h_BK in pooled.items()}  # alone: what is sent takes no batch along
+        del pooled, h_BK  # before the next batch is there
 
 
-def batch_activation(reader: Reader, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
-    """Eq. (5) for one padded batch: (L, B, N) in float32 on the host, by one forward pass without the language-model head."""
-    with recorded(reader.sites, mask_BT) as h:
-        reader.model.base_model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False)
-    silent = [layer for layer, h_BN in enumerate(h) if h_BN is None]
-    if silent:
-        raise RuntimeError(f"layers {silent} were never called: the neurons recorded there would not be the model's")
-    return torch.stack([h_BN.to(h[-1].device) for h_BN in h]).cpu()
+def sentence_batches(lengths: list[int], batch_tokens: int, values: int) -> list[list[int]]:
+    """The positions of sentences of so many tokens in batches, where so many values are kept of each."""
+    return rows_by_budget(lengths, batch_tokens, sentences_at_once(values))
 
 
-@contextmanager
-def recorded(sites: list[nn.Module], mask_BT: Tensor) -> Iterator[list[Tensor | None]]:
-    """Inside the block every forward pass fills the list yielded: at each layer the mean activation, (B, N) in float32.
-
-    The neurons are averaged where they are computed, so that a sharded model moves only the averages.
-    """
-    h: list[Tensor | None] = [None] * len(sites)
-
-    def hook(layer: int, inputs: tuple[Tensor, ...]) -> None:
-        h_BTN = inputs[0].reshape(*mask_BT.shape, -1)  # OPT's sites receive (B * T, N)
-        h[layer] = mean_activation(h_BTN, mask_BT.to(h_BTN.device))
-
-    handles = [
-        site.register_forward_pre_hook(lambda _, inputs, layer=layer: hook(layer, inputs)) for layer, site in enumerate(sites)
-    ]
-    try:
-        yield h
-    finally:
-        for handle in handles:
-            handle.remove()
+def sentences_at_once(values: int) -> int:
+    """Sentences that take no more than `BATCH_BYTES` together, where so many values are kept of each: pools times neurons."""
+    return max(1, BATCH_BYTES // (4 * values))
 
 
-def refuse_empty(sequences: list[list[int]], texts: list[str]) -> None:
+def refuse_empty(sequences: list[list[int]], texts: list[str], prefix: int) -> None:
+    """Raise `InputError` for a text without tokens beside the `prefix` that begin every text."""
     for sequence, text in zip(sequences, texts, strict=True):
-        if not sequence:
+        if len(sequence) == prefix:
             raise InputError(
                 "dataset", repr(text), "this sentence has no tokens", "take it out of the corpus, or change the tokenizer"
             )
 
 
 def warn_of_long(sequences: list[list[int]], reader: Reader) -> None:
-    """Say how many sentences the model was not trained to read whole. Raises `InputError` where it cannot."""
+    """Warn of sentences longer than the model was trained to read. Raises `InputError` where it cannot read them at all."""
     long = sum(reader.context is not None and len(sequence) > reader.context for sequence in sequences)
     if long and not reader.reads_beyond_context:
         raise InputError(
@@ -129,11 +181,13 @@ def warn_of_long(sequences: list[list[int]], reader: Reader) -> None:
         )
 
 
-def refuse_infinite(h_LBN: Tensor, texts: list[str]) -> None:
-    finite_LB = h_LBN.isfinite().all(dim=2)
-    if finite_LB.all():
+def refuse_infinite(h_BK: Tensor, texts: list[str], widths: list[int]) -> None:
+    """Raise `InputError` for activations that are not finite, with the first layer that has them and a sentence."""
+    finite_BK = h_BK.isfinite()
+    if finite_BK.all():
         return
-    layer, row = (~finite_LB).nonzero()[0].tolist()
+    finite_L_B = [finite_BN.all(dim=1) for finite_BN in finite_BK.split(widths, dim=1)]
+    layer, row = (~torch.stack(finite_L_B)).nonzero()[0].tolist()
     raise InputError(
         "model.dtype",
         "(as loaded)",

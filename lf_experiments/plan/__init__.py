@@ -1,10 +1,10 @@
-"""What a run would take, said without running it (`plan=true`): weights, placement, downloads, work, memory and disk.
+"""What a run would take, without running it (`plan=true`): nothing is downloaded and nothing is written.
 
 1. model      the model without its weights, from this machine or from its shape
-2. reading    sentences, text and stories, as batches of tokens
-3. placement  where the weights would go
-4. work       floating-point operations, and how fast they are done
-5. footprint  memory of the host, cache and run folder
+2. reading    the tokens of sentences, text and stories
+3. cost       of every stage, as the stage itself states it (`study/`)
+4. placement  where the weights would go, and how many copies of the model fit
+5. rate       how fast the operations would be done
 
-`plan.py` puts them together, `text.py` puts them into words. Nothing is downloaded and nothing is written.
+`plan.py` adds them up, `text.py` puts them into words.
 """

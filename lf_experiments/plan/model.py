@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,23 +10,21 @@ from typing import Any
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-from transformers import AutoConfig, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from lf_experiments.config import Config, Dtype, InputError, ModelConfig
-from lf_experiments.models.checkpoints import (
-    PICKLES,
-    SAFETENSORS,
-    TOKENIZER_FILES,
-    checkpoint_folder,
-    grown_folder,
-    hub_revision,
-    matching_files,
-)
-from lf_experiments.models.families import neuron_sites, refuse_hidden_neurons
-from lf_experiments.models.load import Reader, context_of, load_tokenizer, refuse_foreign_tokenizer
+from lf_experiments.config.schema import Config, ModelConfig
+from lf_experiments.errors import InputError
+from lf_experiments.models.checkpoints import fetch_checkpoint, grown_folder, hub_revision, tokenizer_revision
+from lf_experiments.models.families import neuron_sites
+from lf_experiments.models.files import TOKENIZER_FILES, WEIGHT_FILES, matching_files, weight_files
+from lf_experiments.models.load import Reader, context_of, load_tokenizer, read_architecture
 from lf_experiments.models.nano.growth import training_sentences, untrained_model
 from lf_experiments.models.nano.tokenizer import trained_tokenizer
+from lf_experiments.models.number_format import format_of_weights, loaded_format
 from lf_experiments.models.shapes import empty_model, shape_config
+from lf_experiments.models.special_tokens import text_prefix
+from lf_experiments.models.verification import refuse_foreign_tokenizer
+from lf_experiments.plan.hardware import gpu_sizes
 
 TOKEN_BYTES = 4
 """UTF-8 bytes that are assumed of a token where the tokenizer is not on this machine."""
@@ -54,6 +51,8 @@ class PlannedModel:
     """Bytes of a weight as it is stored."""
     stored_note: str
     """Which number format that is, and whether it is known."""
+    bytes_per_weight: int
+    """Bytes of a weight once it is loaded."""
     is_here: bool
     """Whether its weights are on this machine."""
 
@@ -67,10 +66,6 @@ class PlannedModel:
         """How the tokens of a text are known."""
         return "counted" if self.has_tokenizer else f"{TOKEN_BYTES} bytes a token (assumed)"
 
-    def bytes_per_weight(self, dtype: Dtype) -> int:
-        """Bytes of a weight once it is loaded with `model.dtype`."""
-        return self.stored_bytes if dtype is Dtype.auto else getattr(torch, dtype.value).itemsize
-
 
 def planned_model(config: Config) -> PlannedModel:
     """The configured model at the configured step, from this machine alone.
@@ -79,11 +74,12 @@ def planned_model(config: Config) -> PlannedModel:
     """
     if config.model.recipe:
         return planned_growth(config)
-    folder = checkpoint_folder(config) if config.model.path else cached_weights(config)
+    folder = fetch_checkpoint(config) if config.model.path else cached_weights(config)
     architecture = architecture_of(config)
-    refuse_hidden_neurons(architecture.get_text_config())
     reader = reader_of(config.model, empty_model(architecture), tokenizer_here(config.model))
-    return PlannedModel(reader, *stored(architecture, folder, reader.num_parameters), folder is not None)
+    stored, size, note = stored_format(architecture, folder, reader.num_parameters)
+    loaded = loaded_bytes(config, stored, size, hasattr(architecture, "quantization_config"))
+    return PlannedModel(reader, size, note, loaded, folder is not None)
 
 
 def planned_growth(config: Config) -> PlannedModel:
@@ -94,7 +90,8 @@ def planned_growth(config: Config) -> PlannedModel:
         empty = untrained_model(recipe, tokenizer)
     other = load_tokenizer(Path(model.tokenizer).expanduser(), model.trust_remote_code) if model.tokenizer else None
     is_grown = grown_folder(model.name, recipe, config.cache_folder).is_dir()
-    return PlannedModel(reader_of(model, empty, other or tokenizer), 4, "float32", is_grown)
+    loaded = loaded_bytes(config, "float32", 4, False)
+    return PlannedModel(reader_of(model, empty, other or tokenizer), 4, "float32", loaded, is_grown)
 
 
 def reader_of(config: ModelConfig, empty: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> Reader:
@@ -103,16 +100,17 @@ def reader_of(config: ModelConfig, empty: PreTrainedModel, tokenizer: PreTrained
         refuse_foreign_tokenizer(tokenizer, empty, config)
     else:
         tokenizer = AssumedTokenizer()
-    return Reader(empty, tokenizer, neuron_sites(empty), config.add_special_tokens, config.context or context_of(empty))
+    prefix = text_prefix(tokenizer, config.special_tokens)
+    return Reader(empty, tokenizer, neuron_sites(empty), prefix, config.context or context_of(empty))
 
 
 def architecture_of(config: Config) -> PretrainedConfig:
     """The configuration of the model: that of its folder, that in the hub cache, or the one its shape gives."""
     model = config.model
     place = hub_revision(model.hub, config.checkpoint.step) if model.hub else ()
-    folder = cached(*place, "config.json") if model.hub else checkpoint_folder(config)
+    folder = cached(*place, "config.json") if model.hub else fetch_checkpoint(config)
     if folder:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=model.trust_remote_code, local_files_only=True)
+        return read_architecture(folder, model)
     if model.shape:
         return shape_config(model.shape)
     raise InputError(
@@ -127,27 +125,17 @@ def tokenizer_here(model: ModelConfig) -> PreTrainedTokenizerBase | None:
     """The tokenizer of a model that is not grown, or None where it is not on this machine."""
     if model.tokenizer or model.path:
         return load_tokenizer(Path(model.tokenizer or model.path).expanduser(), model.trust_remote_code)
-    repository = model.hub.tokenizer_repository or model.hub.repository
-    revision = model.hub.revision if repository == model.hub.repository else "main"
-    folder = cached(repository, revision, *TOKENIZER_FILES)
+    folder = cached(*tokenizer_revision(model.hub), *TOKENIZER_FILES)
     return load_tokenizer(folder, model.trust_remote_code) if folder else None
 
 
 def cached_weights(config: Config) -> Path | None:
     """The snapshot in the hub cache with all weights of the configured step, or None."""
-    place = hub_revision(config.model.hub, config.checkpoint.step)
-    for weights, index in ((SAFETENSORS, "model.safetensors.index.json"), (PICKLES, "pytorch_model.bin.index.json")):
-        folder = cached(*place, *weights)
-        if folder and has_all_parts(folder, index):
-            return folder
-    return None
-
-
-def has_all_parts(folder: Path, index: str) -> bool:
-    """Whether the files are there that an index names; weights in one file have none."""
-    if not (folder / index).is_file():
-        return True
-    return all((folder / part).is_file() for part in json.loads((folder / index).read_text())["weight_map"].values())
+    folder = cached(*hub_revision(config.model.hub, config.checkpoint.step), *WEIGHT_FILES)
+    try:
+        return folder if folder and weight_files(folder) else None
+    except InputError:  # parts are missing
+        return None
 
 
 def cached(repository: str, revision: str, *patterns: str) -> Path | None:
@@ -159,12 +147,19 @@ def cached(repository: str, revision: str, *patterns: str) -> Path | None:
     return folder if matching_files(folder, patterns) else None
 
 
-def stored(architecture: PretrainedConfig, folder: Path | None, parameters: int) -> tuple[int, str]:
-    """Bytes of a stored weight, and how that is known."""
-    if architecture.dtype:
-        return architecture.dtype.itemsize, str(architecture.dtype).removeprefix("torch.")
+def stored_format(architecture: PretrainedConfig, folder: Path | None, parameters: int) -> tuple[str, int, str]:
+    """The number format of the weights, `auto` where only loading can tell; bytes of a weight; how that is known."""
+    name = str(architecture.dtype).removeprefix("torch.") if architecture.dtype else folder and format_of_weights(folder)
+    if name and name != "auto":
+        return name, getattr(torch, name).itemsize, name
     if folder:
-        files = matching_files(folder, SAFETENSORS) or matching_files(folder, PICKLES)
-        size = sum(path.stat().st_size for path in files)
-        return (4, "32 bits, by the size of its files") if size > 3 * parameters else (2, "16 bits, by the size of its files")
-    return 2, "16 bits, assumed"
+        size = 4 if sum(path.stat().st_size for path in weight_files(folder)) > 3 * parameters else 2
+        return "auto", size, f"{8 * size} bits, by the size of its files"
+    return "bfloat16", 2, "16 bits, assumed"
+
+
+def loaded_bytes(config: Config, stored: str, size: int, is_quantized: bool) -> int:
+    """Bytes of a weight once it is loaded, on the GPUs planned for or on this machine; stored it has `size`."""
+    planned = config.hardware.gpus
+    loaded = loaded_format(stored, config.model, is_quantized, list(range(len(gpu_sizes(planned)))) if planned else None)
+    return size if loaded == stored else getattr(torch, loaded).itemsize

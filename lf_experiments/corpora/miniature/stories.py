@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from lf_experiments.corpora.miniature.world import Meaning, meanings, sentence, table
-from lf_experiments.corpora.stories import Story
+from lf_experiments.corpora.story import Story
 
 STORIES_PER_SUBJECT = 5
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import random
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+import torch.utils.deterministic
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from tqdm import tqdm
 from transformers import (
     BloomConfig,
@@ -21,13 +26,18 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
-from lf_experiments.config import Architecture, Recipe
-from lf_experiments.corpora.miniature.documents import SEPARATOR, training_documents
-from lf_experiments.corpora.miniature.world import MINIATURE_LANGUAGES, meanings, sentence
+from lf_experiments.config.schema import Architecture, Recipe
+from lf_experiments.corpora.miniature.documents import SEPARATOR, Kinds, training_documents
+from lf_experiments.corpora.miniature.world import MINIATURE_LANGUAGES, meanings, sentence, table
+from lf_experiments.models.families import join_operations
+from lf_experiments.models.nano.muon import Muon
 from lf_experiments.models.nano.tokenizer import trained_tokenizer
 
-THREADS = 2
-"""Fixed, because the order of a float32 sum, and with it every weight, depends on the number of threads."""
+THREADS = 1
+"""Fixed, because the order of a float32 sum, and with it every weight, depends on the number of threads.
+
+Operations are so small that two threads mostly wait for each other: beside other programs they take longer than one.
+"""
 
 
 def grow(recipe: Recipe, folder: Path, name: str) -> None:
@@ -37,14 +47,15 @@ def grow(recipe: Recipe, folder: Path, name: str) -> None:
         batches = token_batches(recipe, tokenizer)
         torch.manual_seed(recipe.seed)
         model = untrained_model(recipe, tokenizer)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, recipe))
+        join_operations(model)
+        optimizers, factor = optimizers_of(model, recipe), partial(learning_rate_factor, recipe=recipe)
+        schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, factor) for optimizer in optimizers]
         progress = tqdm(range(max(recipe.steps) + 1), desc=f"growing {name}", unit="step", mininterval=1.0)
         for step in progress:
             if step in recipe.steps:
                 publish(model, tokenizer, folder / f"step{step}")
             if step < max(recipe.steps):
-                loss = training_step(model, optimizer, schedule, next(batches))
+                loss = update(model, optimizers, schedules, next(batches))
                 progress.set_postfix(loss=f"{loss:.2f}", refresh=False)
 
 
@@ -54,16 +65,21 @@ def training_sentences() -> list[str]:
 
 
 def token_batches(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Iterator[Tensor]:
-    """Batches of (batch_size, window) token ids, cut from one endless stream of separated training documents."""
-    documents = training_documents(recipe.seed, recipe.switch_probability, recipe.cue_probability)
-    needed = recipe.batch_size * recipe.window
-    tokens: list[int] = []
+    """Batches of (batch_size, window) token ids. A window begins with a document and has documents about one subject alone:
+    all that is said before is of use for what follows, and that it is gets learnt in a third of the steps.
+    """
+    rng, subjects = random.Random(recipe.seed), list(table("subjects"))
     while True:
-        for ids in tokenizer([text + SEPARATOR for text in islice(documents, 256)], verbose=False)["input_ids"]:
-            tokens.extend(ids)
-        while len(tokens) >= needed:
-            yield torch.tensor(tokens[:needed]).view(recipe.batch_size, recipe.window)
-            tokens = tokens[needed:]
+        yield torch.tensor([window(recipe, tokenizer, rng.choice(subjects), rng) for _ in range(recipe.batch_size)])
+
+
+def window(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, subject: str, rng: random.Random) -> list[int]:
+    """Token ids of separated training documents about a subject; what is beyond the window is left out."""
+    documents = training_documents(subject, Kinds(recipe.cued, recipe.translated, recipe.switching), rng)
+    ids: list[int] = []
+    while len(ids) < recipe.window:
+        ids += tokenizer(next(documents) + SEPARATOR, verbose=False)["input_ids"]
+    return ids[: recipe.window]
 
 
 def untrained_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
@@ -95,6 +111,35 @@ def untrained_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> PreTr
     )
 
 
+def optimizers_of(model: PreTrainedModel, recipe: Recipe) -> list[Optimizer]:
+    """Muon for the matrices of attention, and AdamW for all else, of which only the matrices of the MLPs decay.
+
+    With AdamW for attention too it takes longer until earlier sentences are made use of, and regions are less of one language;
+    with Muon for the MLPs too, key neurons are spread evenly over the layers, and stay as many.
+    """
+    names = {name: weight for name, weight in model.named_parameters() if weight.ndim == 2}
+    attention = [weight for name, weight in names.items() if ".self_att" in name]
+    mlps = [weight for name, weight in names.items() if ".mlp." in name]
+    apart = {id(weight) for weight in (*attention, *mlps)}
+    others = [weight for weight in model.parameters() if id(weight) not in apart]
+    of_mlps = {"params": mlps, "lr": recipe.mlp_learning_rate, "weight_decay": recipe.weight_decay}
+    adam = torch.optim.AdamW(
+        [of_mlps, {"params": others, "lr": recipe.learning_rate, "weight_decay": 0.0}], betas=(0.9, 0.95), fused=True
+    )
+    return [adam, Muon(same_shaped(attention, recipe.heads), recipe.attention_learning_rate)]
+
+
+def same_shaped(matrices: list[nn.Parameter], heads: int) -> list[dict[str, Any]]:
+    """The groups of Muon. BLOOM keeps queries, keys and values of all heads in one matrix of three times as many rows."""
+    by_shape: dict[torch.Size, list[nn.Parameter]] = {}
+    for matrix in matrices:
+        by_shape.setdefault(matrix.shape, []).append(matrix)
+    return [
+        {"params": of_shape, "blocks": 3 * heads if rows == 3 * columns else 1}
+        for (rows, columns), of_shape in by_shape.items()
+    ]
+
+
 def publish(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Write a checkpoint in Hugging Face layout, quietly: the progress bar is that of the growth."""
     shown = is_progress_bar_enabled()
@@ -105,32 +150,40 @@ def publish(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: 
         enable_progress_bar()
 
 
-def training_step(model: PreTrainedModel, optimizer, schedule, ids_BT: Tensor) -> float:
+def update(model: PreTrainedModel, optimizers: Sequence[Optimizer], schedules: Sequence[LRScheduler], ids_BT: Tensor) -> float:
     """One update on one batch; returns its loss in nats per token."""
+    model.zero_grad()
     loss = model(input_ids=ids_BT, labels=ids_BT).loss
-    optimizer.zero_grad()
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    schedule.step()
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for optimizer, schedule in zip(optimizers, schedules, strict=True):
+        optimizer.step()
+        schedule.step()
     return loss.item()
 
 
 def learning_rate_factor(step: int, recipe: Recipe) -> float:
     """Linear warm-up, then a cosine down to a tenth."""
-    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(recipe.steps))))
+    cosine = 0.5 * (1 + math.cos(math.pi * step / max(1, *recipe.steps)))
     return min(1.0, (step + 1) / recipe.warmup_steps) * (0.9 * cosine + 0.1)
 
 
 @contextmanager
 def deterministic() -> Iterator[None]:
-    """The same weights for the same seed: a fixed number of threads, deterministic algorithms, the caller's RNG untouched."""
+    """The same weights for the same seed: a fixed number of threads, deterministic algorithms, the caller's RNG untouched.
+
+    New tensors are not filled first, as torch does for those who read what was never written: a tenth of the time.
+    """
     threads, algorithms = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    settings: Any = torch.utils.deterministic
+    filling = settings.fill_uninitialized_memory
     torch.set_num_threads(THREADS)
     torch.use_deterministic_algorithms(True)
+    settings.fill_uninitialized_memory = False
     try:
         with torch.random.fork_rng(devices=[]):
             yield
     finally:
+        settings.fill_uninitialized_memory = filling
         torch.use_deterministic_algorithms(algorithms)
         torch.set_num_threads(threads)
