@@ -6,7 +6,7 @@ CORES  ?= 2
 
 COMMAND_LINE_TESTS := $(addprefix tests/,test_config.py test_checkpoints_of_hydra.py test_main.py test_mode.py test_multirun.py test_reference.py)
 
-.PHONY: help run test test-slow test-hydra-pre lint docs bench paper-in-miniature dist site version clean
+.PHONY: help run test test-slow test-gpu test-hydra-pre lint docs bench paper-in-miniature dist site version clean
 
 help:  ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -19,6 +19,9 @@ test: $(VENV)/.installed  ## Set up, and run the tests, except the slow ones, on
 
 test-slow: $(VENV)/.installed  ## Run the slow tests, on so many cores: they grow whole models and build environments
 	$(BIN)/python -m pytest -m slow -n $(CORES) --dist loadfile --no-loadscope-reorder
+
+test-gpu: $(VENV)/.installed  ## Run the tests that need a GPU
+	LF_EXPERIMENTS_TEST_GPU=1 $(BIN)/python -m pytest -m gpu
 
 test-hydra-pre:  ## Run the tests of the command line with the next Hydra, in an environment of its own; they may fail
 	$(PYTHON) -m venv $(VENV)-hydra-pre

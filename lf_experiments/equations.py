@@ -9,6 +9,9 @@ from torch import Tensor
 
 NORM_ROWS = 128
 """Samples whose squares are in memory at once."""
+HALVES = (torch.bfloat16, torch.float16)
+SUMS_IN_FLOAT32 = "dtype" in torch.ops.aten.bmm.overloads()
+"""Whether torch multiplies such matrices on a GPU into float32, which the sums are accumulated in."""
 
 
 def mean_activation(h_STN: Tensor, mask_ST: Tensor) -> Tensor:
@@ -16,9 +19,12 @@ def mean_activation(h_STN: Tensor, mask_ST: Tensor) -> Tensor:
 
     `mask_ST` is 1 at the tokens of a sample and 0 at padding. The sum is accumulated in float32 whatever the dtype of `h_STN`.
     """
-    weight_S1T = mask_ST.to(torch.float32).unsqueeze(1)
-    total_SN = torch.bmm(weight_S1T, h_STN.to(torch.float32)).squeeze(1)
-    return total_SN / mask_ST.sum(dim=1, keepdim=True)
+    weight_S1T = mask_ST.unsqueeze(1)
+    if h_STN.is_cuda and h_STN.dtype in HALVES and SUMS_IN_FLOAT32:  # nothing is written but the sums
+        total_S1N = torch.bmm(weight_S1T.to(h_STN.dtype), h_STN, out_dtype=torch.float32)
+    else:
+        total_S1N = torch.bmm(weight_S1T.to(torch.float32), h_STN.to(torch.float32))
+    return total_S1N.squeeze(1) / mask_ST.sum(dim=1, keepdim=True)
 
 
 def activation_norm(h_LSN) -> Tensor:  # type: ignore[no-untyped-def]  # any iterable of layers, which torch has no name for

@@ -1,6 +1,8 @@
 """What is recorded is what the model computed, whatever the batches, and nothing of it stays behind."""
 
 import logging
+import math
+import pickle
 import random
 from collections import defaultdict
 from contextlib import contextmanager
@@ -17,7 +19,8 @@ from lf_experiments.errors import InputError
 from lf_experiments.measures.probe import probe
 from lf_experiments.measures.similarity import compare
 from lf_experiments.models.batches import padded
-from lf_experiments.neurons.capture import capture
+from lf_experiments.neurons import capture as capture_module
+from lf_experiments.neurons.capture import Sentence, all_finite, capture, read_sentences
 from lf_experiments.neurons.forward import pooled, pooled_batch
 from lf_experiments.neurons.sites import DenseSite
 
@@ -347,3 +350,29 @@ def test_padding_that_overflows_is_no_fault_of_the_sentences(model_folder, load,
     reader.sites[-1].matrix.register_forward_pre_hook(overflow)
     torch.testing.assert_close(captured(reader, sentences, 300), expected, rtol=0, atol=1e-5)
     assert any((mask == 0).any() for mask in masks)
+
+
+def test_in_however_many_parts_a_batch_is_handed_on_is_the_same(reader, sentences, monkeypatch):
+    whole = captured(reader, sentences, 10**6)
+    monkeypatch.setattr(capture_module, "PART_BYTES", 3 * 4 * reader.num_neurons)
+    handed_on = [len(found.rows) for _, found in read_sentences(reader, as_items(reader, sentences), 10**6, ("mean",))]
+    assert handed_on == [3] * (len(sentences) // 3) + [len(sentences) % 3]
+    assert torch.equal(captured(reader, sentences, 10**6), whole)
+
+
+def test_what_is_found_of_a_sentence_goes_to_another_process_without_those_beside_it(reader, sentences, monkeypatch):
+    monkeypatch.setattr(capture_module, "PART_BYTES", 4 * reader.num_neurons)
+    parts = read_sentences(reader, as_items(reader, sentences), 10**6, ("mean",))
+    assert all(len(pickle.dumps(found)) < 4 * reader.num_neurons + 500 for _, found in parts)
+
+
+def as_items(reader, sentences):
+    return [Sentence(row, *both) for row, both in enumerate(zip(sentences, reader.sequences(sentences), strict=True))]
+
+
+@pytest.mark.parametrize(
+    ("values", "finite"),
+    [([1.0, -2.0], True), ([3e38, 3e38, 3e38], True), ([1.0, math.nan], False), ([math.inf, -math.inf], False), ([], True)],
+)
+def test_numbers_are_finite_also_where_their_sum_is_not(values, finite):
+    assert all_finite(torch.tensor(values)) == finite

@@ -48,7 +48,7 @@ def captures(sentences: ParallelSentences, pools: Sequence[str], new_rows: NewRo
     rows = {pool: new_rows(Kept(pool, [3, 2], 42), len(texts)) for pool in pools}
     for pool, of_pool in rows.items():
         for row in reversed(range(len(texts))):  # whatever the batches
-            of_pool.write_sentence(row, FACTORS[pool] * torch.cat([h_SN[row], -h_SN[row, :2]]))
+            of_pool.write([row], FACTORS[pool] * torch.cat([h_SN[row], -h_SN[row, :2]])[None])
     return {pool: Activations(rows[pool].layers(), languages, meanings, tokens_S, 42, pool) for pool in pools}
 
 

@@ -17,6 +17,7 @@ from lf_experiments.models.devices import placement
 from lf_experiments.models.load import Reader, load_reader
 from lf_experiments.models.number_format import loaded_format
 from lf_experiments.neurons.interventions import Intervention, nothing
+from lf_experiments.neurons.words import written_words
 from lf_experiments.plan.placement import number_of
 
 WINDOWS = [Window(list(range(start, start + 12)), 30) for start in range(5)]
@@ -71,6 +72,12 @@ def test_perplexity_with_and_without_a_region_is_exactly_that_of_one_device(read
             arguments = WINDOWS, 24, chunked, under
             assert likelihood(offloaded, *arguments) == likelihood(reader, *arguments)
     assert likelihood(reader, WINDOWS, 24, True, half) != likelihood(reader, WINDOWS, 24, True, full)
+
+
+def test_the_words_of_neurons_are_those_of_one_device(reader: Reader, offloaded: Reader) -> None:
+    words = written_words(offloaded, [0, 0, 1], [0, 23, 17])
+    assert words == written_words(reader, [0, 0, 1], [0, 23, 17])
+    assert all(words)
 
 
 def test_counts_are_those_of_one_device(reader: Reader, offloaded: Reader) -> None:

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from multiprocessing import Pipe
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
+from same_numbers import assert_same_numbers
 from transformers import (
     AutoConfig,
     BloomConfig,
@@ -20,12 +20,7 @@ from transformers import (
 )
 
 from lf_experiments.config.schema import Dtype, ModelConfig
-from lf_experiments.corpora.story import Story
 from lf_experiments.errors import InputError
-from lf_experiments.evaluations.generation import continue_prompts
-from lf_experiments.evaluations.perplexity import measure_perplexity
-from lf_experiments.evaluations.story_cloze import measure_cloze
-from lf_experiments.evaluations.windows import Window
 from lf_experiments.models import team as team_module
 from lf_experiments.models.load import Reader
 from lf_experiments.models.messages import Failed, send
@@ -35,13 +30,6 @@ from lf_experiments.models.team import Team, assemble_team, cause, place_of, sha
 from lf_experiments.models.tensor_plans import PLANS, divided_weights, most_shards, refuse_unshardable
 from lf_experiments.models.workers import Worker
 from lf_experiments.neurons.capture import capture
-from lf_experiments.neurons.interventions import Intervention, nothing
-from lf_experiments.neurons.words import written_words
-
-POOLS = ("mean", "rate", "magnitude", "gate_rate", "impact", "attribution")
-ROUNDING = {"attribution": 5e-6}
-"""What rounding may change of the largest number of a pool, where that is more than 1e-6: gradients go all the way back."""
-STORIES = [Story("one", ["a", "b"], ("The end.", "No."), 0), Story("two", ["e", "f"], ("x", "y"), 1)]
 
 
 @contextmanager
@@ -51,46 +39,6 @@ def a_team(folder: Path, copies: int = 1, shards: int = 2) -> Iterator[Team]:
         yield team
     finally:
         team.end()
-
-
-def half_off(reader: Reader) -> Intervention:
-    """Every third neuron off, so that each process has others of its own."""
-    return Intervention("en", [torch.arange(width) % 3 == 0 for width in reader.widths])
-
-
-def to_a_value(reader: Reader) -> Intervention:
-    """Every third neuron moved to a value that no two share."""
-    where = half_off(reader).where_L_N
-    return Intervention("fr", where, kind="mean", value_L_N=[torch.linspace(-1, 1, len(where_N)) for where_N in where])
-
-
-def assert_same_numbers(team: Team, alone: Reader, sentences: list[str]) -> None:
-    """All that is ever read with a model, by a team and by one process."""
-    assert (team.num_parameters, team.widths, team.num_neurons) == (alone.num_parameters, alone.widths, alone.num_neurons)
-    together, apart = (capture(reader, sentences, 300, POOLS) for reader in (team, alone))
-    for pool in POOLS:
-        largest = max(h_SN.abs().max() for h_SN in apart[pool])
-        for found_SN, expected_SN in zip(together[pool], apart[pool], strict=True):
-            torch.testing.assert_close(found_SN / largest, expected_SN / largest, rtol=0, atol=ROUNDING.get(pool, 1e-6))
-    interventions = [nothing(alone.widths), half_off(alone), to_a_value(alone)]
-    windows = {"en": [Window(list(range(start, start + 12)), 30) for start in range(5)]}
-    assert_close(*(measure_perplexity(reader, interventions, windows, 24, [], ignore) for reader in (team, alone)))
-    stories = {"en": STORIES}
-    assert_close(*(measure_cloze(reader, interventions, stories, 400, [], ignore) for reader in (team, alone)))
-    prompts = {"en": ["The child", "x"], "zh": ["孩子在花园里"]}
-    asked = [0, 0, 1], [0, 23, 17]
-    assert team.ask(written_words, *asked) == written_words(alone, *asked)
-    written = [continue_prompts(reader, interventions, prompts, 8, [], ignore) for reader in (team, alone)]
-    pd.testing.assert_frame_equal(*written)
-    assert written[0]["text"].nunique() > 3
-
-
-def ignore(_: object) -> None:
-    """Keep nothing."""
-
-
-def assert_close(found: pd.DataFrame, expected: pd.DataFrame) -> None:
-    pd.testing.assert_frame_equal(found, expected, check_exact=False, rtol=1e-6, atol=1e-5)
 
 
 # Quick: a team of two, and what needs no team ---------------------------------------------------------------------------

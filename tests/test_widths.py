@@ -89,7 +89,7 @@ def test_a_kept_capture_has_them_too(activations: Activations, sentences: Parall
     def made(_sentences: ParallelSentences, _pools: Sequence[str], new_rows: NewRows) -> dict[str, Activations]:
         rows = new_rows(Kept("mean", WIDTHS, activations.num_parameters), len(activations.languages))
         for row in range(len(activations.languages)):
-            rows.write_sentence(row, activations.sentence(row))
+            rows.write([row], activations.sentence(row)[None])
         return {"mean": activations}
 
     kept_captures(tmp_path, sentences, ["mean"], made)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -26,9 +27,17 @@ def sent(result: Tensor) -> Arriving:
     """Start to copy a result to the host; from a GPU nobody waits for it here."""
     if not result.is_cuda:
         return Arriving(result.cpu(), None)
-    with torch.cuda.device(result.device):
-        host = torch.empty(result.shape, dtype=result.dtype, pin_memory=True)
+    stream = way_to_host(result.device)
+    stream.wait_stream(torch.cuda.current_stream(result.device))
+    host = torch.empty(result.shape, dtype=result.dtype, pin_memory=True)
+    with torch.cuda.stream(stream):
         host.copy_(result, non_blocking=True)
-        copied = torch.cuda.Event()
-        copied.record()
+        copied = stream.record_event()
+    result.record_stream(stream)  # its memory is not given to others before it is copied
     return Arriving(host, copied)
+
+
+@lru_cache
+def way_to_host(device: torch.device) -> torch.cuda.Stream:
+    """The stream of a GPU on which results leave it while it computes the next ones."""
+    return torch.cuda.Stream(device)

@@ -55,7 +55,7 @@ def equal_shares(gpus: list[int], processes: int, where: str = "here", shards: i
     processes than GPUs.
     """
     if 0 < len(gpus) < processes:
-        only = f"there are only {len(gpus)} GPUs {where}"
+        only = f"there {'is only one GPU' if len(gpus) == 1 else f'are only {len(gpus)} GPUs'} {where}"
         if shards == 1:
             raise InputError("runtime.num_processes", processes, only, f"ask for {len(gpus)} processes or fewer")
         problem = f"{only}, and {processes} processes need one each"

@@ -275,9 +275,13 @@ def text_beginning(folder: Path, config: ModelConfig) -> str:
 
 def input_device(model: PreTrainedModel) -> torch.device:
     """Where token ids go: to the embeddings, or where those are computed with when they are offloaded."""
-    hook = getattr(model.get_input_embeddings(), "_hf_hook", None)
-    device = getattr(hook, "execution_device", None)
-    return model.device if device is None else torch.device(device)
+    return device_of(model.get_input_embeddings()) or model.device
+
+
+def device_of(module: Any) -> torch.device | None:
+    """Where a module that may be offloaded computes; None for one that is always where its weights are."""
+    device = getattr(getattr(module, "_hf_hook", None), "execution_device", None)
+    return None if device is None else torch.device(device)
 
 
 def context_of(model: PreTrainedModel) -> int | None:

@@ -1,6 +1,7 @@
 """Activations: what the neurons did on every sentence, with the language and the meaning of each.
 
-Shapes are written as suffixes: S sentences, N neurons of a layer. `L_` marks a list over layers, which may differ in width.
+Shapes are written as suffixes: S sentences, B some of them, N neurons of a layer, K of all layers. `L_` marks a list over
+layers, which may differ in width.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ class Kept:
 class Rows(Protocol):
     """Where the activations of sentences go while a model reads them."""
 
-    def write_sentence(self, row: int, h_K: Tensor) -> None:
-        """Keep what the neurons of all layers did on a sentence."""
+    def write(self, rows: Sequence[int], h_BK: Tensor) -> None:
+        """Keep what the neurons of all layers did on some sentences."""
 
     def layers(self) -> Sequence[Tensor]:
         """All of it, layer by layer, once every row is written."""
@@ -75,9 +76,10 @@ class RowsInMemory:
     def __init__(self, kept: Kept, sentences: int) -> None:
         self.h_L_SN = [torch.empty(sentences, width) for width in kept.widths]
 
-    def write_sentence(self, row: int, h_K: Tensor) -> None:
-        for h_SN, h_N in zip(self.h_L_SN, h_K.split([h_SN.shape[1] for h_SN in self.h_L_SN]), strict=True):
-            h_SN[row] = h_N
+    def write(self, rows: Sequence[int], h_BK: Tensor) -> None:
+        row_B = torch.tensor(rows)
+        for h_SN, h_BN in zip(self.h_L_SN, h_BK.split([h_SN.shape[1] for h_SN in self.h_L_SN], dim=1), strict=True):
+            h_SN.index_copy_(0, row_B, h_BN)
 
     def layers(self) -> list[Tensor]:
         return self.h_L_SN

@@ -43,7 +43,7 @@ def write_attribution(reader: Reader, texts: list[str], batch_tokens: int, rows:
     with tqdm(total=len(texts), desc="attribution", unit="sentence", mininterval=1.0) as progress:
         for row, worth_K in reader.share(read_attributions, items, batch_tokens):
             refuse_infinite_worth(worth_K, texts[row])
-            rows.write_sentence(row, worth_K)
+            rows.write([row], worth_K[None])
             progress.update()
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -36,6 +38,8 @@ BATCH_BYTES = 1 << 28
 
 A sentence of llama2-70b has 9 MB of them, whatever its length.
 """
+PART_BYTES = 1 << 25
+"""What is handed on of a batch at once, from another process too: 32 MiB."""
 
 
 def capture_sentences(
@@ -100,14 +104,16 @@ def write_passed(
     warn_of_long(sequences, reader)
     lengths = [len(sequence) for sequence in sequences]
     warn_of_long_sequences("sentence", lengths, batch_tokens, lambda row: f"The sentence {texts[row][:60]!r}")
-    norm_K = column_norms(reader) if IMPACT in rows else None
+    norm_K = column_norms(reader) if IMPACT in rows else torch.ones(())
     pools = tuple(dict.fromkeys(NEEDED.get(pool, pool) for pool in rows))
+    sentences = [Sentence(row, *both) for row, both in enumerate(zip(texts, sequences, strict=True))]
     with tqdm(total=len(texts), desc="capture", unit="sentence", mininterval=1.0) as progress:
-        for row, pooled in reader.share(read_sentences, list(zip(texts, sequences, strict=True)), batch_tokens, pools):
+        for _, found in reader.share(read_sentences, sentences, batch_tokens, pools):
             for pool, of_pool in rows.items():
-                h_K = pooled[NEEDED.get(pool, pool)]
-                of_pool.write_sentence(row, h_K * norm_K if pool == IMPACT else h_K)
-            progress.update()
+                h_BK = torch.from_numpy(found.pooled[NEEDED.get(pool, pool)])
+                of_pool.write(found.rows, h_BK * norm_K if pool == IMPACT else h_BK)
+            progress.update(len(found.rows))
+            del found, h_BK  # before the next batch is there
 
 
 def column_norms(reader: Reader) -> Tensor:
@@ -115,16 +121,32 @@ def column_norms(reader: Reader) -> Tensor:
     return torch.cat([site.column_norms().to(torch.float32).cpu() for site in reader.sites])
 
 
-@torch.no_grad()
-def read_sentences(
-    reader: Reader, sentences: list[tuple[str, list[int]]], batch_tokens: int, pools: tuple[str, ...]
-) -> Results:
-    """Yields the position of each sentence and what each pool keeps of its neurons, (K,) in float32 on the host.
+class Sentence(NamedTuple):
+    """A sentence to read."""
 
-    A sentence is its text and the token ids that the model is given; they are read in batches.
+    row: int
+    """Its place among all that are read, in whatever process."""
+    text: str
+    ids: list[int]
+    """What the model is given."""
+
+
+class Found(NamedTuple):
+    """What is kept of the neurons on some sentences."""
+
+    rows: list[int]
+    pooled: dict[str, np.ndarray]
+    """Of each pool (B, K) in float32. Of an array what is sent to another process takes no more than its own numbers along."""
+
+
+@torch.no_grad()
+def read_sentences(reader: Reader, sentences: list[Sentence], batch_tokens: int, pools: tuple[str, ...]) -> Results:
+    """Yields what is `Found` on all sentences, part by part, each with the position of the first sentence of the part.
+
+    They are read in batches.
     """
-    texts = [text for text, _ in sentences]
-    sequences = [sequence for _, sequence in sentences]
+    texts = [sentence.text for sentence in sentences]
+    sequences = [sentence.ids for sentence in sentences]
     groups = sentence_batches([len(sequence) for sequence in sequences], batch_tokens, len(pools) * reader.num_neurons)
 
     def launch(rows: list[int]) -> dict[str, Arriving]:
@@ -133,7 +155,7 @@ def read_sentences(
 
     def arrived(rows: list[int], arriving: dict[str, Arriving]) -> Pooled:
         pooled = {pool: h_BK.tensor() for pool, h_BK in arriving.items()}
-        if len(rows) > 1 and not all(h_BK.isfinite().all() for h_BK in pooled.values()):  # perhaps at the padding alone
+        if len(rows) > 1 and not all(map(all_finite, pooled.values())):  # perhaps at the padding alone
             one_by_one = [arrived([row], launch([row])) for row in rows]
             return {pool: torch.cat([alone[pool] for alone in one_by_one]) for pool in pools}
         return pooled
@@ -141,9 +163,10 @@ def read_sentences(
     for rows, pooled in each_group(groups, launch, arrived):
         for pool, h_BK in pooled.items():
             refuse_infinite(h_BK, [texts[row] for row in rows], reader.pooled_widths(pool))
-        for place, row in enumerate(rows):
-            yield row, {pool: h_BK[place].clone() for pool, h_BK in pooled.items()}  # alone: what is sent takes no batch along
-        del pooled, h_BK  # before the next batch is there
+        for part in parts_of_batch(len(rows), len(pools) * reader.num_neurons):
+            of_part = {pool: h_BK[part].numpy() for pool, h_BK in pooled.items()}
+            yield rows[part][0], Found([sentences[row].row for row in rows[part]], of_part)
+        del pooled, h_BK, of_part  # before the next batch is there
 
 
 def sentence_batches(lengths: list[int], batch_tokens: int, values: int) -> list[list[int]]:
@@ -154,6 +177,17 @@ def sentence_batches(lengths: list[int], batch_tokens: int, values: int) -> list
 def sentences_at_once(values: int) -> int:
     """Sentences that take no more than `BATCH_BYTES` together, where so many values are kept of each: pools times neurons."""
     return max(1, BATCH_BYTES // (4 * values))
+
+
+def parts_of_batch(sentences: int, values: int) -> list[slice]:
+    """The sentences of a batch in parts of about `PART_BYTES`, where so many values are kept of each."""
+    each = max(1, PART_BYTES // (4 * values))
+    return [slice(begin, begin + each) for begin in range(0, sentences, each)]
+
+
+def all_finite(h: Tensor) -> bool:
+    """Whether all numbers are finite. Nearly always their sum says so in a fraction of the time; it may be too large itself."""
+    return bool(h.sum().isfinite()) or bool(h.isfinite().all())
 
 
 def refuse_empty(sequences: list[list[int]], texts: list[str], prefix: int) -> None:
@@ -183,10 +217,9 @@ def warn_of_long(sequences: list[list[int]], reader: Reader) -> None:
 
 def refuse_infinite(h_BK: Tensor, texts: list[str], widths: list[int]) -> None:
     """Raise `InputError` for activations that are not finite, with the first layer that has them and a sentence."""
-    finite_BK = h_BK.isfinite()
-    if finite_BK.all():
+    if all_finite(h_BK):
         return
-    finite_L_B = [finite_BN.all(dim=1) for finite_BN in finite_BK.split(widths, dim=1)]
+    finite_L_B = [finite_BN.all(dim=1) for finite_BN in h_BK.isfinite().split(widths, dim=1)]
     layer, row = (~torch.stack(finite_L_B)).nonzero()[0].tolist()
     raise InputError(
         "model.dtype",

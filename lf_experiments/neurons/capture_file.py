@@ -3,7 +3,8 @@
 Neither way holds more of it in memory than what is asked for: the library of that format writes tensors that are all in memory,
 and maps the whole of a file that it reads. The format is a header in JSON before the numbers.
 
-Shapes are written as suffixes: S sentences, N neurons of a layer, K of all layers. `L_` marks a list over layers.
+Shapes are written as suffixes: S sentences, B some of them, N neurons of a layer, K of all layers. `L_` marks a list over
+layers.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import ctypes
 import json
 import os
 import weakref
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
@@ -137,10 +139,11 @@ class RowsOfFiles:
 
     files: list[CaptureFile]
 
-    def write_sentence(self, row: int, h_K: Tensor) -> None:
+    def write(self, rows: Sequence[int], h_BK: Tensor) -> None:
         """As `Rows`."""
-        number, row = divmod(row, self.files[0].sentences)
-        self.files[number].write_sentence(row, h_K)
+        for row, h_K in zip(rows, h_BK, strict=True):
+            number, row_of_file = divmod(row, self.files[0].sentences)
+            self.files[number].write_sentence(row_of_file, h_K)
 
     def layers(self) -> LayersOfFiles:
         """As `Rows`; they can be read while the files have no name yet."""

@@ -218,10 +218,21 @@ def first_matrices(module: Any, x_RD: Tensor, expert_R: Tensor, rows_E: Tensor) 
 def by_expert(x_R: Tensor, weight_E: Tensor, rows_E: Tensor, is_transposed: bool) -> Tensor:
     """Each row times the matrix of its expert, each of which has so many rows."""
     weight_E = weight_E if is_transposed else weight_E.transpose(1, 2)
-    if x_R.is_cuda and hasattr(functional, "grouped_mm"):  # one kernel; the loop would wait for the GPU
+    if has_grouped_product(weight_E):  # the loop would wait for the GPU
         return functional.grouped_mm(x_R.to(weight_E.dtype), weight_E, offs=rows_E.cumsum(0).to(torch.int32))
     parts = x_R.split(rows_E.tolist())
     return torch.cat([part @ weight_E[expert] for expert, part in enumerate(parts) if len(part)])
+
+
+def has_grouped_product(weight_E: Tensor) -> bool:
+    """Whether each row can be multiplied by the matrix of its expert in one go.
+
+    GPUs from compute capability 8.0 do it, where the rows of the matrices begin at multiples of 16 bytes.
+    """
+    if not weight_E.is_cuda or not hasattr(functional, "grouped_mm"):
+        return False
+    are_aligned = all(side * weight_E.element_size() % 16 == 0 for side in weight_E.shape[1:])
+    return are_aligned and torch.cuda.get_device_capability(weight_E.device) >= (8, 0)
 
 
 def by_each_expert(h_BEF: Tensor, module: Any) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lf_experiments.errors import InputError
-from lf_experiments.models.load import Reader
+from lf_experiments.models.load import Reader, device_of
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,8 @@ def most_raised(reader: Reader, column_KD: Tensor) -> list[list[int]]:
     """The tokens whose logits a step along each column raises most; the head is asked, however it keeps its weights."""
     head: Any = reader.model.get_output_embeddings()
     weight = head.weight
-    step_KD = column_KD.to(weight.device, weight.dtype if weight.is_floating_point() else torch.float32)
+    device = device_of(head) or weight.device
+    step_KD = column_KD.to(device, weight.dtype if weight.is_floating_point() else torch.float32)
     raised_KV = (head(step_KD) - head(torch.zeros_like(step_KD[:1]))).float()[:, : len(reader.tokenizer)]
     return raised_KV.topk(min(TRIED, raised_KV.shape[1]), dim=1).indices.tolist()
 
