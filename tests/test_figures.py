@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fontTools.ttLib import TTFont
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont
 from matplotlib.text import Text
@@ -117,14 +118,13 @@ def test_an_empty_folder_has_no_figures(tmp_path):
 
 
 def test_a_figure_that_fails_leaves_nothing(folder, monkeypatch):
-    saved = Figure.savefig
+    written = FigureCanvasPdf.print_pdf
 
-    def fail_at_pdf(figure: Figure, path: Path, **options) -> None:
-        saved(figure, path, **options)
-        if path.suffix == ".pdf":
-            raise OSError("disk full")
+    def fail_after(canvas: FigureCanvasPdf, path: Path, **options) -> None:
+        written(canvas, path, **options)
+        raise OSError("disk full")
 
-    monkeypatch.setattr(Figure, "savefig", fail_at_pdf)
+    monkeypatch.setattr(FigureCanvasPdf, "print_pdf", fail_after)
     with pytest.raises(OSError, match="disk full"):
         save_figures(folder)
     assert files(folder) == set()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure as Picture
 
 from lf_experiments.figures.catalogue import FIGURES, SWEEP_FIGURES
@@ -59,9 +61,9 @@ def save(folder: Path, figures: tuple[Figure, ...], drawn: dict[Figure, Run | Sw
 def save_picture(picture: Picture, path: Path) -> None:
     """Write `path`.png and `path`.pdf: both, whole, or none."""
     with drawn_alike(), written_whole(path.with_suffix(".png")) as png, written_whole(path.with_suffix(".pdf")) as pdf:
-        picture.savefig(png, metadata={"Software": None})
+        FigureCanvasAgg(picture).print_png(png, metadata={"Software": None})  # `savefig` would draw it twice, as the next one
         picture.set_layout_engine("none")  # everything has its place by now, and finding it takes longer than drawing it
-        picture.savefig(pdf, metadata={"CreationDate": None})
+        FigureCanvasPdf(picture).print_pdf(pdf, metadata={"CreationDate": None})
 
 
 def save_table(figure: Figure, run: Run, path: Path) -> None:
