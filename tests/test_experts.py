@@ -10,6 +10,7 @@ import torch
 from mixtures import CHOSEN, DENSE, EXPERTS, HIDDEN, LAYERS, SETTINGS, WIDTH, tiny_mixture
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedModel
 
 from lf_experiments.config.schema import Dtype, ModelConfig
@@ -19,7 +20,7 @@ from lf_experiments.models.families import EXPERTS as EXPERTS_NAMES
 from lf_experiments.models.families import MIXTURES, SITES, experts_per_token, neuron_sites, refuse_hidden_neurons
 from lf_experiments.models.load import Reader, load_reader
 from lf_experiments.neurons.capture import capture
-from lf_experiments.neurons.experts import IMPLEMENTATION, TAPS, ExpertsSite
+from lf_experiments.neurons.experts import IMPLEMENTATION, TAPS, ExpertsSite, has_grouped_product
 from lf_experiments.neurons.forward import pooled
 from lf_experiments.neurons.interventions import Intervention, intervened, nothing
 from lf_experiments.neurons.sites import NO_EXPERTS, DenseSite, Experts
@@ -407,3 +408,19 @@ def test_attribution_is_the_slope_of_switching_a_neuron_off(tokenizer, awakened)
     for neuron in strongest:
         slope = (loss(neuron, 0.02) - loss(neuron, -0.02)) / 0.04
         assert float(worth[1][0][neuron]) == pytest.approx(slope, rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("width", "dtype", "capability", "expected"),
+    [
+        (16, torch.bfloat16, (9, 0), True),
+        (12, torch.bfloat16, (9, 0), False),  # a row of 24 bytes
+        (12, torch.float32, (8, 0), True),
+        (16, torch.bfloat16, (7, 5), False),
+    ],
+)
+def test_a_gpu_that_cannot_multiply_all_experts_at_once_is_not_asked_to(width, dtype, capability, expected, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    with FakeTensorMode():
+        assert has_grouped_product(torch.empty(EXPERTS, HIDDEN, width, dtype=dtype, device="cuda")) == expected
+    assert not has_grouped_product(torch.empty(EXPERTS, HIDDEN, width, dtype=dtype))

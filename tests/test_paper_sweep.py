@@ -251,6 +251,7 @@ def test_the_maps_of_all_sizes_stand_side_by_side_in_their_order(paper):
     for axes, run in zip(maps, ("llama-nano-s", "llama-nano", "llama-nano-l", "more"), strict=True):
         np.testing.assert_array_equal(axes.images[0].get_array(), np.load(paper / run / "similarity.npy"))
         assert [label.get_text() for label in axes.get_yticklabels()] == ["English", "Chinese", "Arabic"]
+    assert len({axes.images[0].get_clim() for axes in maps}) == 1  # one colour is one similarity in all of them
     figure.draw_without_rendering()
     assert not any(one.get_tightbbox().overlaps(other.get_tightbbox()) for one, other in combinations(figure.axes, 2))
 

@@ -37,15 +37,18 @@ def names_of_maps(sweep: Sweep) -> dict:
 
 
 def draw_maps(sweep: Sweep, title: str) -> Picture:
-    """One map per model."""
+    """One map per model, all in the same colours."""
     names = names_of_maps(sweep)
     columns = min(len(names), COLUMNS)
     many = any(len(run.metrics.languages) > style.MANY for run in names)
     side = 1.3 if many else 1.0  # names along a map need their room
     figure = style.new_figure(6.4 * side * columns, 0.6 + 5.2 * side * -(-len(names) // columns), title, "")
-    for axes, (run, name) in zip(style.panels(figure, len(names), COLUMNS), names.items(), strict=True):
+    panels = style.panels(figure, len(names), COLUMNS)
+    coloured = figure2_similarity_map.coloured_range(*(run.similarity for run in names))
+    for axes, (run, name) in zip(panels, names.items(), strict=True):
         axes.set_title(name, fontsize=11)
-        figure2_similarity_map.draw_map(axes, run)
+        image = figure2_similarity_map.draw_map(axes, run, coloured)
+    figure2_similarity_map.name_colours(image, panels)
     return figure
 
 
@@ -55,8 +58,8 @@ FIGURE8 = Figure(
     title="Similarity maps of the LLaMA models",
     caption=(
         "How alike the neurons of each LLaMA model, small ones first, respond to every pair of sentences: the cosine of their "
-        f"activation vectors (the paper's Figure 8, eq. 7). {figure2_similarity_map.HOW_TO_READ} Every map has colours of its "
-        "own, from its 1st to its 99th percentile."
+        f"activation vectors (the paper's Figure 8, eq. 7). {figure2_similarity_map.HOW_TO_READ} All maps have the same "
+        "colours, from the 1st to the 99th percentile of all of them."
     ),
     part=APPENDIX_C,
     enough=lambda sweep: bool(names_of_maps(sweep)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Picture
+from matplotlib.image import AxesImage
 
 from lf_experiments.figures import style
 from lf_experiments.figures.figure import Figure
@@ -23,28 +24,33 @@ MIDDLE = (1, 99)
 def draw(run: Run, title: str) -> Picture:
     """The map, with one block per language."""
     figure = style.new_figure(8.2, 7.4, title, run.title)
-    draw_map(figure.add_subplot(), run)
+    axes = figure.add_subplot()
+    name_colours(draw_map(axes, run, coloured_range(run.similarity)), [axes])
     return figure
 
 
-def draw_map(axes: Axes, run: Run) -> None:
-    """The map and its colour bar. The colours span the middle 98 % of the pairs of different sentences."""
-    similarity_SS = run.similarity
+def draw_map(axes: Axes, run: Run, coloured: tuple[float, float]) -> AxesImage:
+    """The map, in colours between these similarities."""
     sentences = run.samples.groupby("language", sort=False).size()
     ends = sentences.cumsum()
-    low, high = coloured_range(similarity_SS)
-
-    image = axes.imshow(similarity_SS, cmap="viridis", vmin=low, vmax=high)
+    image = axes.imshow(run.similarity, cmap="viridis", vmin=coloured[0], vmax=coloured[1])
     for end in ends[:-1]:
         axes.axhline(end - 0.5, color="white", linewidth=0.7)
         axes.axvline(end - 0.5, color="white", linewidth=0.7)
     style.name_square(axes, list(ends - sentences / 2 - 0.5), list(map(language_name, sentences.index)))
-    axes.get_figure().colorbar(image, ax=axes, label="Cosine similarity", extend="both", fraction=0.04, pad=0.02)
+    return image
 
 
-def coloured_range(similarity_SS: np.ndarray) -> tuple[float, float]:
-    """The similarities that are darkest and brightest."""
-    low, high = np.percentile(different(similarity_SS), MIDDLE)
+def name_colours(image: AxesImage, maps: list[Axes]) -> None:
+    """The colour bar of maps with the same colours, beside them all."""
+    columns = maps[0].get_gridspec().ncols
+    label = "Cosine similarity"
+    maps[0].get_figure().colorbar(image, ax=maps, label=label, extend="both", fraction=0.04 / columns, pad=0.02 / columns)
+
+
+def coloured_range(*similarities: np.ndarray) -> tuple[float, float]:
+    """The similarities that are darkest and brightest: they span the middle 98 % of the pairs of different sentences."""
+    low, high = np.percentile(np.concatenate([different(similarity_SS) for similarity_SS in similarities]), MIDDLE)
     return float(low), float(high)
 
 
