@@ -23,6 +23,7 @@ from transformers import AutoModelForCausalLM
 
 from benchmarks.bloom_560m import SpelledIds
 from benchmarks.capture_cost import bare_forward, largest_difference
+from benchmarks.experts_cost import stock_forward
 from benchmarks.ratios import seconds_of, time_ratio
 from lf_experiments.config.options import configuration_folder
 from lf_experiments.config.schema import Shape
@@ -32,7 +33,6 @@ from lf_experiments.models.families import neuron_sites
 from lf_experiments.models.load import Reader
 from lf_experiments.models.shapes import shape_config
 from lf_experiments.neurons.capture import capture
-from lf_experiments.neurons.experts import IMPLEMENTATION
 from lf_experiments.neurons.interventions import Treated, nothing
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -53,11 +53,12 @@ def main() -> None:
     in_float32 = capture(exact, texts, given.batch_tokens)["mean"]
     exact.model.to(torch.bfloat16)
     fast = exact
+    bare = stock_forward if fast.experts else bare_forward
     difference = largest_difference(in_float32, capture(fast, texts, given.batch_tokens)["mean"])
     found = {
         "matrix product in bfloat16": measured(matrix_product(), rounds=10),
         "capture": measured(lambda: capture(fast, texts, given.batch_tokens)),
-        "bare forward pass": measured(lambda: stock_forward(fast, texts, given.batch_tokens)),
+        "bare forward pass": measured(lambda: bare(fast, texts, given.batch_tokens)),
         "one perplexity pass": measured(lambda: list(window_nll(fast, windows, given.batch_tokens, True))),
     }
     peak = max(operations / seconds for seconds, operations, _ in found.values())  # on a processor not always the product's
@@ -74,20 +75,11 @@ def main() -> None:
         "capture / bare forward pass",
         "at most 1.3" if fast.experts else "at most 1.05",
         lambda: (capture(fast, texts, given.batch_tokens), synchronize()),
-        lambda: (stock_forward(fast, texts, given.batch_tokens), synchronize()),
+        lambda: (bare(fast, texts, given.batch_tokens), synchronize()),
         given.rounds,
     )
     print(f"{overhead.name}: min, median, max {', '.join(overhead.row[1:4])} (aim: {overhead.aim}); {overhead.detail}")
     print(f"similarity in bfloat16 differs from float32 by at most {difference:.1e} (aim: 1e-3)")
-
-
-def stock_forward(reader: Reader, texts: list[str], batch_tokens: int) -> None:
-    """The forward passes of a capture as transformers computes them, with nothing recorded."""
-    if reader.experts:
-        reader.model.set_experts_implementation("grouped_mm")
-    bare_forward(reader, texts, batch_tokens)
-    if reader.experts:
-        reader.model.set_experts_implementation(IMPLEMENTATION)
 
 
 def random_reader(name: str) -> Reader:

@@ -104,16 +104,16 @@ def write_passed(
     warn_of_long(sequences, reader)
     lengths = [len(sequence) for sequence in sequences]
     warn_of_long_sequences("sentence", lengths, batch_tokens, lambda row: f"The sentence {texts[row][:60]!r}")
-    norm_K = column_norms(reader) if IMPACT in rows else torch.ones(())
+    factor = {IMPACT: column_norms(reader)} if IMPACT in rows else {}
     pools = tuple(dict.fromkeys(NEEDED.get(pool, pool) for pool in rows))
     sentences = [Sentence(row, *both) for row, both in enumerate(zip(texts, sequences, strict=True))]
     with tqdm(total=len(texts), desc="capture", unit="sentence", mininterval=1.0) as progress:
-        for _, found in reader.share(read_sentences, sentences, batch_tokens, pools):
+        for _, part in reader.share(read_sentences, sentences, batch_tokens, pools):
             for pool, of_pool in rows.items():
-                h_BK = torch.from_numpy(found.pooled[NEEDED.get(pool, pool)])
-                of_pool.write(found.rows, h_BK * norm_K if pool == IMPACT else h_BK)
-            progress.update(len(found.rows))
-            del found, h_BK  # before the next batch is there
+                h_BK = torch.from_numpy(part.pooled[NEEDED.get(pool, pool)])
+                of_pool.write(part.rows, h_BK * factor[pool] if pool in factor else h_BK)
+            progress.update(len(part.rows))
+            del part, h_BK  # before the next batch is there
 
 
 def column_norms(reader: Reader) -> Tensor:
@@ -131,8 +131,8 @@ class Sentence(NamedTuple):
     """What the model is given."""
 
 
-class Found(NamedTuple):
-    """What is kept of the neurons on some sentences."""
+class Part(NamedTuple):
+    """What is kept of the neurons on some sentences of a batch."""
 
     rows: list[int]
     pooled: dict[str, np.ndarray]
@@ -141,7 +141,7 @@ class Found(NamedTuple):
 
 @torch.no_grad()
 def read_sentences(reader: Reader, sentences: list[Sentence], batch_tokens: int, pools: tuple[str, ...]) -> Results:
-    """Yields what is `Found` on all sentences, part by part, each with the position of the first sentence of the part.
+    """Yields what is kept of the neurons on all sentences, `Part` by part, with the position of the first sentence of each.
 
     They are read in batches.
     """
@@ -163,9 +163,9 @@ def read_sentences(reader: Reader, sentences: list[Sentence], batch_tokens: int,
     for rows, pooled in each_group(groups, launch, arrived):
         for pool, h_BK in pooled.items():
             refuse_infinite(h_BK, [texts[row] for row in rows], reader.pooled_widths(pool))
-        for part in parts_of_batch(len(rows), len(pools) * reader.num_neurons):
-            of_part = {pool: h_BK[part].numpy() for pool, h_BK in pooled.items()}
-            yield rows[part][0], Found([sentences[row].row for row in rows[part]], of_part)
+        for some in parts_of_batch(len(rows), len(pools) * reader.num_neurons):
+            of_part = {pool: h_BK[some].numpy() for pool, h_BK in pooled.items()}
+            yield rows[some][0], Part([sentences[row].row for row in rows[some]], of_part)
         del pooled, h_BK, of_part  # before the next batch is there
 
 
