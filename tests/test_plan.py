@@ -65,6 +65,7 @@ from lf_experiments.errors import InputError
 from lf_experiments.measures.probe import most_languages
 from lf_experiments.models.checkpoints import fetch_checkpoint
 from lf_experiments.models.load import load_reader
+from lf_experiments.models.nano.gradients import helped
 from lf_experiments.models.nano.growth import untrained_model, update
 from lf_experiments.models.shapes import empty_model, shape_config
 from lf_experiments.plan.hardware import check_hardware, gpu_sizes
@@ -264,8 +265,8 @@ def test_growing_is_counted_as_its_training_steps_are(tokenizer, configured) -> 
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     schedule = torch.optim.lr_scheduler.ConstantLR(optimizer)
     model.set_attn_implementation("eager")
-    with FlopCounterMode(display=False) as counter:
-        update(model, [optimizer], [schedule], torch.zeros(2, 32, dtype=torch.long))
+    with helped(model, 2, 32, helpers=0) as gradients, FlopCounterMode(display=False) as counter:
+        update(gradients, [optimizer], [schedule], torch.zeros(2, 32, dtype=torch.long))
     found = plan_of(configured(ModelConfig(name="sprout", recipe=recipe), text=MINIATURE_TEXT, dataset=MINIATURE)).work["grow"]
     assert found.operations == pytest.approx(5 * counter.get_total_flops(), rel=0.02)
     assert found.note.startswith("5 training steps")

@@ -29,6 +29,7 @@ from lf_experiments.models.files import (
     matching_files,
     weight_map,
 )
+from lf_experiments.models.nano.gradients import PARTS
 from lf_experiments.models.quantized import refuse_missing_gguf_package
 from lf_experiments.storage import files_fingerprint, fingerprint, made_once
 
@@ -138,11 +139,11 @@ def training_tokens(recipe: Recipe | None, checkpoint: CheckpointConfig, hub: Hu
 def grown_folder(name: str, recipe: Recipe, cache: Path) -> Path:
     """The folder of a model that is grown, whether it is there or not.
 
-    Its name says what it is grown from: the recipe, the miniature world, and the libraries that do the arithmetic.
+    Its name says what it is grown from: the recipe, the miniature world, the libraries that do the arithmetic, and its order.
     """
     recipe_values = {**asdict(recipe), "architecture": recipe.architecture.value}
     libraries = [module.__version__ for module in (torch, transformers, tokenizers)]
-    content = fingerprint([recipe_values, files_fingerprint(world_files()), libraries])
+    content = fingerprint([recipe_values, files_fingerprint(world_files()), libraries, PARTS])
     return cache / "models" / f"{name}-{content}"
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.utils.deterministic
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -30,24 +29,27 @@ from lf_experiments.config.schema import Architecture, Recipe
 from lf_experiments.corpora.miniature.documents import SEPARATOR, Kinds, training_documents
 from lf_experiments.corpora.miniature.world import MINIATURE_LANGUAGES, meanings, sentence, table
 from lf_experiments.models.families import join_operations
+from lf_experiments.models.nano.gradients import PARTS, Gradients, deterministic, helped
 from lf_experiments.models.nano.muon import Muon
 from lf_experiments.models.nano.tokenizer import trained_tokenizer
 
-THREADS = 1
-"""Fixed, because the order of a float32 sum, and with it every weight, depends on the number of threads.
-
-Operations are so small that two threads mostly wait for each other: beside other programs they take longer than one.
-"""
+STEPS_WORTH_HELP = 100
+"""Of a shorter growth no helper is asked: it takes as long to start as thirty steps."""
 
 
 def grow(recipe: Recipe, folder: Path, name: str) -> None:
-    """Train the model of `recipe` and write `folder/step<N>` for each published step; the progress bar says `name`."""
-    with deterministic():
+    """Train the model of `recipe` and write `folder/step<N>` for each published step; the progress bar says `name`.
+
+    As many processes as torch would use threads read the batches, at most one for each part; the weights are the same.
+    """
+    helpers = min(PARTS, torch.get_num_threads()) - 1 if max(recipe.steps) >= STEPS_WORTH_HELP else 0
+    with deterministic(), ExitStack() as stack:
         tokenizer = trained_tokenizer(training_sentences(), recipe.vocabulary, recipe.window)
         batches = token_batches(recipe, tokenizer)
         torch.manual_seed(recipe.seed)
         model = untrained_model(recipe, tokenizer)
         join_operations(model)
+        gradients = stack.enter_context(helped(model, recipe.batch_size, recipe.window, helpers))
         optimizers, factor = optimizers_of(model, recipe), partial(learning_rate_factor, recipe=recipe)
         schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, factor) for optimizer in optimizers]
         progress = tqdm(range(max(recipe.steps) + 1), desc=f"growing {name}", unit="step", mininterval=1.0)
@@ -55,7 +57,7 @@ def grow(recipe: Recipe, folder: Path, name: str) -> None:
             if step in recipe.steps:
                 publish(model, tokenizer, folder / f"step{step}")
             if step < max(recipe.steps):
-                loss = update(model, optimizers, schedules, next(batches))
+                loss = update(gradients, optimizers, schedules, next(batches))
                 progress.set_postfix(loss=f"{loss:.2f}", refresh=False)
 
 
@@ -150,40 +152,17 @@ def publish(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: 
         enable_progress_bar()
 
 
-def update(model: PreTrainedModel, optimizers: Sequence[Optimizer], schedules: Sequence[LRScheduler], ids_BT: Tensor) -> float:
+def update(gradients: Gradients, optimizers: Sequence[Optimizer], schedules: Sequence[LRScheduler], ids_BT: Tensor) -> float:
     """One update on one batch; returns its loss in nats per token."""
-    model.zero_grad()
-    loss = model(input_ids=ids_BT, labels=ids_BT).loss
-    loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    loss = gradients.compute(ids_BT)
+    nn.utils.clip_grad_norm_(gradients.model.parameters(), 1.0)
     for optimizer, schedule in zip(optimizers, schedules, strict=True):
         optimizer.step()
         schedule.step()
-    return loss.item()
+    return loss
 
 
 def learning_rate_factor(step: int, recipe: Recipe) -> float:
     """Linear warm-up, then a cosine down to a tenth."""
     cosine = 0.5 * (1 + math.cos(math.pi * step / max(1, *recipe.steps)))
     return min(1.0, (step + 1) / recipe.warmup_steps) * (0.9 * cosine + 0.1)
-
-
-@contextmanager
-def deterministic() -> Iterator[None]:
-    """The same weights for the same seed: a fixed number of threads, deterministic algorithms, the caller's RNG untouched.
-
-    New tensors are not filled first, as torch does for those who read what was never written: a tenth of the time.
-    """
-    threads, algorithms = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    settings: Any = torch.utils.deterministic
-    filling = settings.fill_uninitialized_memory
-    torch.set_num_threads(THREADS)
-    torch.use_deterministic_algorithms(True)
-    settings.fill_uninitialized_memory = False
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        settings.fill_uninitialized_memory = filling
-        torch.use_deterministic_algorithms(algorithms)
-        torch.set_num_threads(threads)
