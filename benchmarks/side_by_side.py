@@ -12,8 +12,8 @@ from lf_experiments.config.schema import Architecture, ClozeConfig, Recipe
 from lf_experiments.corpora.miniature.world import MINIATURE_LANGUAGES, meanings, sentence
 from lf_experiments.corpora.stories import stories
 from lf_experiments.evaluations import beginnings
+from lf_experiments.evaluations.cells import KeptCells
 from lf_experiments.evaluations.generation import continue_prompts
-from lf_experiments.evaluations.matrix import Row
 from lf_experiments.evaluations.story_cloze import measure_cloze
 from lf_experiments.models.families import neuron_sites
 from lf_experiments.models.load import Reader
@@ -37,10 +37,10 @@ def ratios(rounds: int) -> list[Ratio]:
     told = stories(ClozeConfig("miniature", "miniature", stories=FEW_STORIES), languages)
 
     def continued(interventions: list[Intervention], asked: dict[str, list[str]]) -> None:
-        continue_prompts(reader, interventions, asked, NEW_TOKENS, [], forgotten)
+        continue_prompts(reader, interventions, asked, NEW_TOKENS, KeptCells())
 
     def judged(interventions: list[Intervention], asked: dict[str, list]) -> None:
-        measure_cloze(reader, interventions, asked, BATCH_TOKENS, [], forgotten)
+        measure_cloze(reader, interventions, asked, BATCH_TOKENS, KeptCells())
 
     def each(evaluate: Callable[..., None], parts: list[dict]) -> Callable[[], None]:
         return lambda: [evaluate([one], part) for one in off for part in parts]
@@ -75,10 +75,6 @@ def read_whole(evaluate: Callable[[], None]) -> None:
     """The evaluation as of a model that cannot read on."""
     with mock.patch.object(beginnings, "beginnings_can_be_shared", lambda *_: False):
         evaluate()
-
-
-def forgotten(_: list[Row]) -> None:
-    """Nothing is kept for later."""
 
 
 def nano() -> Reader:

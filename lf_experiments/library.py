@@ -19,6 +19,7 @@ from lf_experiments.config.options import configuration_folder
 from lf_experiments.config.schema import CheckpointConfig, Config, ModelConfig, TextConfig, Windows
 from lf_experiments.corpora.parallel import ParallelSentences, drawn_sentences
 from lf_experiments.errors import InputError
+from lf_experiments.evaluations.cells import KeptCells
 from lf_experiments.evaluations.perplexity import measure_perplexity, perplexity_table
 from lf_experiments.evaluations.windows import text_windows
 from lf_experiments.measures import probe as probing
@@ -135,7 +136,7 @@ def perplexity(
     cut = TextConfig(windows=Windows.documents)
     windows = {language: text_windows(model, list(given), cut, language) for language, given in documents.items()}
     done = [nothing(model.widths), *interventions]
-    return perplexity_table(measure_perplexity(model, done, windows, batch_tokens, kept=[], keep=lambda _: None))
+    return perplexity_table(measure_perplexity(model, done, windows, batch_tokens, KeptCells()))
 
 
 def name_of(method: str | Callable[..., Any]) -> str:

@@ -4,6 +4,7 @@ import pandas as pd
 import torch
 
 from lf_experiments.corpora.story import Story
+from lf_experiments.evaluations.cells import KeptCells
 from lf_experiments.evaluations.generation import continue_prompts
 from lf_experiments.evaluations.perplexity import measure_perplexity
 from lf_experiments.evaluations.story_cloze import measure_cloze
@@ -48,12 +49,12 @@ def assert_same_numbers(
     interventions = [nothing(expected.widths), half_off(expected), to_a_value(expected)]
     windows = {"en": [Window(list(range(start, start + 12)), 30) for start in range(5)]}
     both = (found, expected)
-    assert_close(*(measure_perplexity(reader, interventions, windows, 24, [], ignore) for reader in both), rounding)
-    assert_close(*(measure_cloze(reader, interventions, {"en": STORIES}, 400, [], ignore) for reader in both), rounding)
+    assert_close(*(measure_perplexity(reader, interventions, windows, 24, KeptCells()) for reader in both), rounding)
+    assert_close(*(measure_cloze(reader, interventions, {"en": STORIES}, 400, KeptCells()) for reader in both), rounding)
     prompts = {"en": ["The child", "x"], "zh": ["孩子在花园里"]}
     asked = [0, 0, 1], [0, 23, 17]
     assert found.ask(written_words, *asked) == expected.ask(written_words, *asked)
-    written = [continue_prompts(reader, interventions, prompts, 8, [], ignore) for reader in both]
+    written = [continue_prompts(reader, interventions, prompts, 8, KeptCells()) for reader in both]
     pd.testing.assert_frame_equal(*written)
     assert written[0]["text"].nunique() > 3
 
@@ -67,10 +68,6 @@ def assert_same_activations(found: Reader, expected: Reader, sentences: list[str
             apart_SN = (found_SN - expected_SN).abs() / largest
             is_near_SN = apart_SN <= rounding * LONGER_WAY.get(pool, 1)
             assert (~is_near_SN).float().mean() <= (across_0 if pool in RATES else 0), (pool, apart_SN.max())
-
-
-def ignore(_: object) -> None:
-    """Keep nothing."""
 
 
 def assert_close(found: pd.DataFrame, expected: pd.DataFrame, rounding: float) -> None:

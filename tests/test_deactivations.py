@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,8 @@ import pandas as pd
 import pytest
 
 from lf_experiments import __main__ as command
+from lf_experiments.evaluations import generation, story_cloze
+from lf_experiments.evaluations import perplexity as perplexities
 
 SHORT = (
     "experiment=smoke",
@@ -18,6 +21,7 @@ SHORT = (
     "stages=[capture,probe,deactivate]",
     "probe.threshold=1.5",
     "text.documents=3",
+    "cache.enabled=false",  # runs are compared here: none may read what another has evaluated
 )
 
 CODES = ["en", "zh", "fr", "es", "pt", "ar", "vi", "hi", "id"]
@@ -47,6 +51,71 @@ def perplexity(folder: Path) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def zeroed(run: Callable[..., Path]) -> pd.DataFrame:
     return perplexity(run())
+
+
+KEEPING = (
+    "cache.enabled=true",
+    "stages=[capture,probe,deactivate,cloze,generate]",
+    "cloze.stories=2",
+    "generation.tokens=3",
+    "control.draws=1",
+)
+TABLES = ("perplexity.csv", "perplexity_windows.parquet", "cloze.csv", "cloze_stories.parquet", "generations.csv")
+
+
+@pytest.fixture(scope="module")
+def keeping(run: Callable[..., Path]) -> Path:
+    """A run whose cells are in the cache."""
+    return run(*KEEPING)
+
+
+def found_cells(capsys: pytest.CaptureFixture[str]) -> dict[str, tuple[int, int]]:
+    """By evaluation, how many cells the last run has found, of how many."""
+    said = "".join(capsys.readouterr())
+    found = re.findall(r"^(.+): (\d+) of (\d+) cells were evaluated before$", said, re.MULTILINE)
+    return {evaluation: (int(known), int(asked)) for evaluation, known, asked in found}
+
+
+def test_a_run_reads_nothing_that_one_with_the_same_cache_has_evaluated(keeping, run, zeroed, monkeypatch, capsys) -> None:
+    for module, reads in ((perplexities, "window_nll"), (story_cloze, "judge"), (generation, "continuations")):
+        monkeypatch.setattr(module, reads, lambda *_: pytest.fail("the model has read"))
+    again = run(*KEEPING, "uncertainty.level=0.9", "runtime.batch_tokens=64")
+    assert found_cells(capsys) == {"perplexity": (99, 99), "story cloze": (99, 99), "generation": (90, 90)}
+    for name in TABLES:
+        read = pd.read_csv if name.endswith(".csv") else pd.read_parquet
+        one, other = (read(folder / name).filter(regex="^(?!.*(lo|hi)$)") for folder in (keeping, again))  # without intervals
+        pd.testing.assert_frame_equal(one, other, check_exact=True)
+    alone, columns = zeroed[zeroed["draw"] == 0].reset_index(drop=True), [*CELL, "nll", "log_ratio", "lo", "hi"]
+    pd.testing.assert_frame_equal(perplexity(keeping)[columns], alone[columns], check_exact=True)
+
+
+@pytest.mark.usefixtures("keeping")
+@pytest.mark.parametrize(
+    ("override", "evaluation"),
+    [
+        ("text.window=16", "perplexity"),
+        ("text.documents=4", "perplexity"),
+        ("cloze.stories=3", "story cloze"),
+        ("model.context=100", "story cloze"),
+        ("generation.tokens=4", "generation"),
+        ("generation.samples=2", "generation"),
+    ],
+)
+def test_what_is_read_otherwise_is_read_again_and_the_rest_is_not(override: str, evaluation: str, run, capsys) -> None:
+    run(*KEEPING, override)
+    found = found_cells(capsys)
+    assert evaluation not in found
+    assert len(found) == 2 or override.startswith(("text.window", "model.context"))
+    assert all(known == asked for known, asked in found.values())
+
+
+def test_under_another_intervention_the_full_model_is_not_read_again(keeping, run, capsys) -> None:
+    regions = pd.read_parquet(keeping / "key_neurons.parquet")
+    run(*KEEPING, "intervention=mean")
+    empty = len(CODES) - regions["language"].nunique()  # without neurons they, and their controls, are the full model too
+    known, asked = found_cells(capsys)["perplexity"]
+    assert asked == 99
+    assert known == 9 + (9 + 1) * empty
 
 
 @pytest.mark.parametrize("name", ["mean", "others"])

@@ -15,6 +15,7 @@ from transformers import GenerationConfig
 
 from lf_experiments.errors import InputError
 from lf_experiments.evaluations import generation
+from lf_experiments.evaluations.cells import KeptCells
 from lf_experiments.evaluations.generation import (
     FiniteLogits,
     continuations,
@@ -131,7 +132,7 @@ def test_logits_that_are_not_finite_are_refused(load, model_folder: Path, region
     hindi = reader.token_ids(PROMPTS["hi"])[0][-1]
     reader.model.get_input_embeddings().weight.data[hindi] = damage
     with pytest.raises(InputError, match=r"(?s)model.dtype.*intervention zh .* NaN or infinite logits on sentences in hi"):
-        continue_prompts(reader, regions[1:], {"hi": PROMPTS["hi"], "en": PROMPTS["en"]}, NEW_TOKENS, [], lambda _: None)
+        continue_prompts(reader, regions[1:], {"hi": PROMPTS["hi"], "en": PROMPTS["en"]}, NEW_TOKENS, KeptCells())
 
 
 def test_a_padding_token_with_infinite_embeddings_spoils_no_prompt(
@@ -159,7 +160,7 @@ def test_the_table_holds_every_prompt_under_every_deactivation(
     reader: Reader, regions: list[Intervention], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[int] = []
-    table = continue_prompts(reader, regions, PROMPTS, NEW_TOKENS, [], lambda rows: kept.append(len(rows)))
+    table = continue_prompts(reader, regions, PROMPTS, NEW_TOKENS, KeptCells(keep=lambda rows: kept.append(len(rows))))
     assert kept == [2, 1, 1] * 2
     assert list(table.columns) == ["deactivated", "draw", "dose", "language", "prompt", "text", "script_share", "repetition"]
     assert list(table["deactivated"]) == [NONE] * 4 + ["zh"] * 4
@@ -169,7 +170,7 @@ def test_the_table_holds_every_prompt_under_every_deactivation(
     assert table.loc[0, "repetition"] == repetition(ids)
     assert list(table["text"][:4]) != list(table["text"][4:])
     monkeypatch.setattr(generation, "KEPT_BYTES", 0)
-    one_by_one = continue_prompts(reader, regions, PROMPTS, NEW_TOKENS, [], lambda _: None)
+    one_by_one = continue_prompts(reader, regions, PROMPTS, NEW_TOKENS, KeptCells())
     pd.testing.assert_frame_equal(table, one_by_one)
 
 
@@ -177,12 +178,12 @@ def test_deactivations_that_are_there_are_not_run_again(
     reader: Reader, regions: list[Intervention], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left: list[list[dict]] = []
-    whole = continue_prompts(reader, regions, PROMPTS, NEW_TOKENS, [], lambda rows: left.append(list(rows)))
+    whole = continue_prompts(reader, regions, PROMPTS, NEW_TOKENS, KeptCells(keep=lambda rows: left.append(list(rows))))
     of_full_model = [row for rows in left[: len(PROMPTS)] for row in rows]  # the rows of three cells
     runs = []
     generate = type(reader.model).generate
     monkeypatch.setattr(type(reader.model), "generate", lambda *a, **k: runs.append(1) or generate(*a, **k))
-    resumed = continue_prompts(reader, regions, PROMPTS, NEW_TOKENS, of_full_model, lambda _: None)
+    resumed = continue_prompts(reader, regions, PROMPTS, NEW_TOKENS, KeptCells(of_full_model))
     assert len(runs) == 1
     pd.testing.assert_frame_equal(resumed, whole)
 
@@ -191,7 +192,7 @@ def test_broken_characters_are_shown(reader: Reader, regions: list[Intervention]
     half = reader.token_ids(["水"])[0][:1]
     module = "lf_experiments.evaluations.generation.continuations"
     monkeypatch.setattr(module, lambda *_: iter([(0, half)]))
-    table = continue_prompts(reader, regions[:1], {"zh": ["x"]}, 1, [], lambda _: None)
+    table = continue_prompts(reader, regions[:1], {"zh": ["x"]}, 1, KeptCells())
     assert table.loc[0, "text"] == "\N{REPLACEMENT CHARACTER}"
     assert table.loc[0, "script_share"] == 0
 

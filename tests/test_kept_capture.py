@@ -17,7 +17,7 @@ from lf_experiments.neurons import kept_capture
 from lf_experiments.neurons.activations import Activations, Kept, Layers, RowsInMemory
 from lf_experiments.neurons.capture import NewRows
 from lf_experiments.neurons.capture_file import CaptureFile, LayersOfFiles
-from lf_experiments.neurons.kept_capture import evict
+from lf_experiments.storage import evict
 
 TEXTS = {"en": ["one", "three"], "fr": ["un", "trois"], "hi": ["ek", "teen"]}
 
@@ -278,12 +278,12 @@ def test_the_captures_not_used_for_longest_go_first(tmp_path: Path) -> None:
         os.utime(path, (1000 - age, 1000 - age))  # c was written last and used longest ago
     size = path.stat().st_size
     kept_captures(tmp_path / "c", {"en": TEXTS["en"]}, lambda _: pytest.fail("made again"))  # used now
-    evict(tmp_path, 3 * size / 2**30)
+    evict(tmp_path, max_gib=3 * size / 2**30)
     assert len(list(tmp_path.rglob("*.safetensors"))) == 3
-    evict(tmp_path, 2 * size / 2**30)
+    evict(tmp_path, max_gib=2 * size / 2**30)
     assert {path.parent.name for path in tmp_path.rglob("*.safetensors")} == {"a", "c"}
     assert {path.parent.name for path in tmp_path.rglob("*.sha256")} == {"a", "c"}
-    evict(tmp_path, 0)
+    evict(tmp_path, max_gib=0)
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
@@ -293,7 +293,7 @@ def test_a_capture_that_another_process_removes_is_read_to_the_end(tmp_path: Pat
 
     def then_removed(path: Path, sentences: int):
         file = opened(path, sentences)
-        evict(tmp_path, 0)
+        evict(tmp_path, max_gib=0)
         return file
 
     monkeypatch.setattr(kept_capture, "opened_capture", then_removed)
@@ -309,7 +309,7 @@ def test_a_capture_that_another_process_removes_while_it_is_checked_is_made_agai
 
     def evicted(path: Path) -> None:
         utime(path)
-        evict(tmp_path, 0)
+        evict(tmp_path, max_gib=0)
 
     monkeypatch.setattr(os, "utime", evicted)
     make = Maker()
@@ -329,7 +329,7 @@ def test_a_cache_that_cannot_be_written_is_gone_without(
         caplog.clear()
         assert same(kept_captures(folder, TEXTS, made), TEXTS)
         assert caplog.messages == [f"captures cannot be kept in {folder} ({problem}): going on without (cache.dir)"]
-        evict(folder, 0)
+        evict(folder, max_gib=0)
 
 
 def test_a_read_only_cache_is_read(tmp_path: Path, mount: Mount, caplog: pytest.LogCaptureFixture) -> None:
@@ -338,7 +338,7 @@ def test_a_read_only_cache_is_read(tmp_path: Path, mount: Mount, caplog: pytest.
     mount(tmp_path / "cache", "--bind", str(tmp_path / "cache"), "-o", "ro")
     assert same(kept_captures(folder, TEXTS, lambda _: pytest.fail("made again")), TEXTS)
     assert not caplog.messages
-    evict(tmp_path / "cache", 0)
+    evict(tmp_path / "cache", max_gib=0)
     assert len(list(folder.glob("*.safetensors"))) == len(TEXTS)
     make = Maker()
     more = {**TEXTS, "vi": ["một", "ba"]}

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from lf_experiments.errors import InputError
+from lf_experiments.evaluations.cells import Cell, KeptCells
 from lf_experiments.evaluations.finite import refuse_infinite
-from lf_experiments.evaluations.matrix import Cell, matrix, neighbours, read_cells
+from lf_experiments.evaluations.matrix import matrix, neighbours, read_cells
 from lf_experiments.neurons.interventions import NONE, RANDOM, Intervention
 
 NOWHERE = [torch.zeros(4, dtype=torch.bool)]
@@ -46,13 +47,13 @@ def stopped_after(cells: int) -> list[dict]:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        matrix("test", Evaluation(), INTERVENTIONS, LANGUAGES, [], keep)
+        matrix("test", Evaluation(), INTERVENTIONS, LANGUAGES, KeptCells(keep=keep))
     return [row for rows in left for row in rows]
 
 
 def test_every_cell_is_evaluated_once_in_order() -> None:
     evaluation, kept = Evaluation(), []
-    table = matrix("test", evaluation, INTERVENTIONS, LANGUAGES, [], lambda rows: kept.append(len(rows)))
+    table = matrix("test", evaluation, INTERVENTIONS, LANGUAGES, KeptCells(keep=lambda rows: kept.append(len(rows))))
     assert list(table.columns) == ["deactivated", "draw", "matches", "dose", "language", "value"]
     assert kept == [2] * 15
     cells = [tuple(cell) for cell in table[["deactivated", "draw", "dose", "language"]].drop_duplicates().to_numpy().tolist()]
@@ -62,16 +63,16 @@ def test_every_cell_is_evaluated_once_in_order() -> None:
 
 @pytest.mark.parametrize("cells", [1, 3, 4, 14])
 def test_only_missing_cells_are_evaluated_after_an_interruption(cells: int) -> None:
-    whole = matrix("test", Evaluation(), INTERVENTIONS, LANGUAGES, [], lambda _: None)
+    whole = matrix("test", Evaluation(), INTERVENTIONS, LANGUAGES, KeptCells())
     evaluation = Evaluation()
-    resumed = matrix("test", evaluation, INTERVENTIONS, LANGUAGES, stopped_after(cells), lambda _: None)
+    resumed = matrix("test", evaluation, INTERVENTIONS, LANGUAGES, KeptCells(stopped_after(cells)))
     assert len(evaluation.asked) == 15 - cells
     pd.testing.assert_frame_equal(resumed, whole, check_exact=True)
 
 
 def test_doses_and_draws_are_cells_of_their_own() -> None:
     evaluation = Evaluation()
-    matrix("test", evaluation, INTERVENTIONS, LANGUAGES, stopped_after(6), lambda _: None)
+    matrix("test", evaluation, INTERVENTIONS, LANGUAGES, KeptCells(stopped_after(6)))
     left = [("fr", 1.0, 0), (RANDOM, 1.0, 0), (RANDOM, 1.0, 1)]
     assert evaluation.asked == [(*names, language) for names in left for language in LANGUAGES]
 
@@ -79,14 +80,14 @@ def test_doses_and_draws_are_cells_of_their_own() -> None:
 def test_a_control_is_evaluated_on_the_language_that_it_matches_alone() -> None:
     controls = [Intervention(RANDOM, NOWHERE, draw, matches=language) for language in ("fr", "zh", "sw") for draw in range(2)]
     evaluation = Evaluation()
-    table = matrix("test", evaluation, [*INTERVENTIONS, *controls], LANGUAGES, [], lambda _: None)
+    table = matrix("test", evaluation, [*INTERVENTIONS, *controls], LANGUAGES, KeptCells())
     found = table[table["matches"] != ""].drop_duplicates(["matches", "draw", "language"])
     assert found[["matches", "draw", "language"]].to_numpy().tolist() == [
         ["fr", 0, "fr"], ["fr", 1, "fr"], ["zh", 0, "zh"], ["zh", 1, "zh"],
     ]  # fmt: skip
     again = Evaluation()
     kept = table[table["draw"] == 0].to_dict("records")
-    matrix("test", again, [*INTERVENTIONS, *controls], LANGUAGES, kept, lambda _: None)
+    matrix("test", again, [*INTERVENTIONS, *controls], LANGUAGES, KeptCells(kept))
     assert again.asked == [(RANDOM, 1.0, 1, language) for language in [*LANGUAGES, "fr", "zh"]]
 
 
@@ -148,7 +149,7 @@ def test_neighbours_are_grouped_in_their_order() -> None:
 
 
 def test_the_last_column_can_be_another(capsys: pytest.CaptureFixture) -> None:
-    table = matrix("test", Evaluation(), INTERVENTIONS[:1], ["arc"], [], lambda _: None, column="task")
+    table = matrix("test", Evaluation(), INTERVENTIONS[:1], ["arc"], KeptCells(), column="task")
     assert list(table.columns) == ["deactivated", "draw", "matches", "dose", "task", "value"]
     assert "1/1" in capsys.readouterr().err
 

@@ -12,13 +12,14 @@ import pytest
 import torch
 from mixtures import SETTINGS as MIXTURES
 from mixtures import tiny_mixture
-from same_numbers import assert_same_numbers, ignore
+from same_numbers import assert_same_numbers
 from test_families import CASES, tiny_model
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 import lf_experiments as lf
 from lf_experiments.config.schema import Dtype, ModelConfig, Quantization
 from lf_experiments.errors import InputError
+from lf_experiments.evaluations.cells import KeptCells
 from lf_experiments.evaluations.perplexity import measure_perplexity
 from lf_experiments.evaluations.windows import Window
 from lf_experiments.models.load import Reader, load_reader
@@ -121,7 +122,7 @@ def test_weights_in_fewer_bits_give_nearly_the_same(kind: Quantization, least: f
     assert torch.cosine_similarity(near, exact).min() > least
     off = Intervention("en", [torch.ones(192, dtype=torch.bool)] * 2)
     windows = {"en": [Window(list(range(12)), 30)]}
-    losses = [measure_perplexity(reader, [off], windows, 24, [], ignore)["nll"][0] for reader in (few, whole)]
+    losses = [measure_perplexity(reader, [off], windows, 24, KeptCells())["nll"][0] for reader in (few, whole)]
     assert losses[0] == pytest.approx(losses[1], rel=0.05)  # without neurons only the attention is left, in fewer bits
 
 

@@ -16,6 +16,7 @@ from scored import likelihood
 from lf_experiments.config.schema import TextConfig, Windows
 from lf_experiments.errors import InputError
 from lf_experiments.evaluations import losses, perplexity
+from lf_experiments.evaluations.cells import IDENTITY, KeptCells
 from lf_experiments.evaluations.losses import (
     chunked_scores,
     full_scores,
@@ -24,7 +25,6 @@ from lf_experiments.evaluations.losses import (
     predicted_tokens,
     window_nll,
 )
-from lf_experiments.evaluations.matrix import IDENTITY
 from lf_experiments.evaluations.perplexity import (
     baseline,
     log_ratios,
@@ -270,7 +270,9 @@ def test_the_table_holds_every_language_under_every_deactivation(reader: Reader)
     windows = {language: text_windows(reader, found, settings(), language) for language, found in texts.items()}
     regions = [nothing(reader.widths), half_off(reader)]
     kept: list[int] = []
-    table = perplexity_table(measure_perplexity(reader, regions, windows, 4096, [], lambda cells: kept.append(len(cells))))
+    table = perplexity_table(
+        measure_perplexity(reader, regions, windows, 4096, KeptCells(keep=lambda cells: kept.append(len(cells))))
+    )
     assert kept == [1, 1, 1, 1]
     assert list(table[["deactivated", "language"]].itertuples(index=False, name=None)) == [
         ("none", "en"), ("none", "zh"), ("zh", "en"), ("zh", "zh"),
@@ -294,19 +296,19 @@ def test_cells_that_are_there_are_not_evaluated_again(reader: Reader, monkeypatc
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        measure_perplexity(reader, regions, windows, 4096, [], stop_after_three)
+        measure_perplexity(reader, regions, windows, 4096, KeptCells(keep=stop_after_three))
     evaluated = []
     monkeypatch.setattr(perplexity, "window_nll", lambda _, rows, *more: evaluated.extend(rows) or window_nll(_, rows, *more))
-    resumed = measure_perplexity(reader, regions, windows, 4096, left, lambda _: None)
+    resumed = measure_perplexity(reader, regions, windows, 4096, KeptCells(left))
     assert len(evaluated) == 3 * len(windows["en"])
-    whole = measure_perplexity(reader, regions, windows, 4096, [], lambda _: None)
+    whole = measure_perplexity(reader, regions, windows, 4096, KeptCells())
     pd.testing.assert_frame_equal(resumed, whole, check_exact=True)
 
 
 def test_the_table_has_the_columns_of_the_run_folder(reader: Reader) -> None:
     windows = {"en": text_windows(reader, DOCUMENTS * 4, settings(Windows.documents), "en")}
     off = [nothing(reader.widths), half_off(reader), replace(half_off(reader), dose=0.5)]
-    cells = measure_perplexity(reader, off, windows, 4096, [], lambda _: None)
+    cells = measure_perplexity(reader, off, windows, 4096, KeptCells())
     table, by_window = perplexity_table(cells), window_table(cells, windows)
     assert list(table.columns) == [
         *IDENTITY, "perplexity", "increase_percent", "nll", "tokens", "bytes", "bits_per_byte",
@@ -321,7 +323,7 @@ def test_the_table_has_the_columns_of_the_run_folder(reader: Reader) -> None:
 
 def test_intervals_are_those_of_the_windows_in_pairs(reader: Reader) -> None:
     windows = {"en": text_windows(reader, DOCUMENTS * 4, settings(Windows.documents), "en")}
-    cells = measure_perplexity(reader, [nothing(reader.widths), half_off(reader)], windows, 4096, [], lambda _: None)
+    cells = measure_perplexity(reader, [nothing(reader.widths), half_off(reader)], windows, 4096, KeptCells())
     found, none = log_ratios(cells, windows, 0.9), log_ratios(cells, windows, None)
     table = perplexity_table(cells)
     assert found["log_ratio"].tolist() == pytest.approx([0, math.log(table["perplexity"][1] / table["perplexity"][0])])
@@ -352,7 +354,7 @@ def test_a_text_of_few_windows_is_named_and_one_window_has_no_interval(
         f"{asked}",
     ]
     one = {"en": windows["en"][:1]}
-    cells = measure_perplexity(reader, [nothing(reader.widths), half_off(reader)], one, 4096, [], lambda _: None)
+    cells = measure_perplexity(reader, [nothing(reader.widths), half_off(reader)], one, 4096, KeptCells())
     assert log_ratios(cells, one, 0.95)[["lo", "hi"]].isna().all(axis=None)
 
 
@@ -360,8 +362,10 @@ def test_cells_survive_json_with_their_windows(reader: Reader) -> None:
     windows = {"en": text_windows(reader, DOCUMENTS * 4, settings(), "en")}
     left: list[dict] = []
     full = [nothing(reader.widths)]
-    cells = measure_perplexity(reader, full, windows, 4096, [], lambda rows: left.extend(json.loads(json.dumps(rows))))
-    again = measure_perplexity(reader, full, windows, 4096, left, lambda _: None)
+    cells = measure_perplexity(
+        reader, full, windows, 4096, KeptCells(keep=lambda rows: left.extend(json.loads(json.dumps(rows))))
+    )
+    again = measure_perplexity(reader, full, windows, 4096, KeptCells(left))
     pd.testing.assert_frame_equal(window_table(again, windows), window_table(cells, windows), check_exact=True)
 
 
@@ -370,12 +374,12 @@ def test_logits_that_are_not_finite_are_refused(load, model_folder: Path, damage
     reader = load(model_folder)
     windows = {language: text_windows(reader, DOCUMENTS, settings(), language) for language in ("en", "fr")}
     half = half_off(reader)
-    assert len(measure_perplexity(reader, [half], windows, 4096, [], lambda _: None)) == 2
+    assert len(measure_perplexity(reader, [half], windows, 4096, KeptCells())) == 2
     with torch.no_grad():
         norm = list(reader.model.base_model.children())[-1] if hasattr(reader.model.base_model, "ln_f") else None
         (norm or reader.model.base_model.norm).weight.fill_(damage)
     with pytest.raises(InputError, match=r"intervention zh \(zero, dose 1\) gives NaN or infinite logits on the text in en"):
-        measure_perplexity(reader, [half], windows, 4096, [], lambda _: None)
+        measure_perplexity(reader, [half], windows, 4096, KeptCells())
 
 
 def test_a_padding_token_with_infinite_embeddings_spoils_no_other(load, model_folders: dict[str, Path]) -> None:
@@ -410,11 +414,11 @@ def test_a_window_much_longer_than_a_batch_is_named_before_it_is_read(
     reader: Reader, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     windows = {"en": text_windows(reader, DOCUMENTS, settings(), "en"), "fr": [Window(list(range(3, 44)), 40)]}
-    measure_perplexity(reader, [nothing(reader.widths)], windows, 11, [], lambda _: None)
+    measure_perplexity(reader, [nothing(reader.widths)], windows, 11, KeptCells())
     assert not caplog.messages
     monkeypatch.setattr(perplexity, "head_can_be_chunked", lambda _: pytest.fail("read"))
     with pytest.raises(pytest.fail.Exception, match="read"):
-        measure_perplexity(reader, [nothing(reader.widths)], windows, 10, [], lambda _: None)
+        measure_perplexity(reader, [nothing(reader.widths)], windows, 10, KeptCells())
     assert caplog.messages == [
         "A window of the text in fr has 41 tokens, the most of any window and 4 times runtime.batch_tokens=10: it is read "
         "alone, and may need more memory than there is"

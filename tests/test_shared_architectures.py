@@ -9,6 +9,7 @@ import torch
 from test_families import CASES, tiny_config, tiny_model
 
 from lf_experiments.config.schema import Dtype, ModelConfig
+from lf_experiments.evaluations.cells import KeptCells
 from lf_experiments.evaluations.perplexity import measure_perplexity
 from lf_experiments.evaluations.windows import Window
 from lf_experiments.models import team as team_module
@@ -71,7 +72,7 @@ def test_two_processes_find_what_one_finds(
                 torch.testing.assert_close(found_SN / largest, expected_SN / largest, rtol=0, atol=5e-6, msg=pool)
         third_off = Intervention("en", [torch.arange(width) % 3 == 0 for width in alone.widths])
         windows = {"en": [Window(list(range(start, start + 12)), 30) for start in range(3)]}
-        asked = [nothing(alone.widths), third_off], windows, 36, [], lambda _: None
+        asked = [nothing(alone.widths), third_off], windows, 36, KeptCells()
         found, expected = (measure_perplexity(reader, *asked) for reader in (team, alone))
         pd.testing.assert_frame_equal(found, expected, check_exact=False, rtol=1e-6)
         layers, neurons = [0, 0, 1], [0, alone.widths[0] - 1, 2]

@@ -24,6 +24,7 @@ from lf_experiments.corpora.story import Story
 from lf_experiments.errors import InputError
 from lf_experiments.evaluations import beginnings, cloze_task, harness, story_cloze
 from lf_experiments.evaluations.beginnings import scores_after
+from lf_experiments.evaluations.cells import KeptCells
 from lf_experiments.evaluations.cloze_task import prompt
 from lf_experiments.evaluations.reading import Reading
 from lf_experiments.evaluations.story_cloze import cloze_table, judge, mean_accuracy, measure_cloze, story_table
@@ -173,12 +174,12 @@ def test_logits_that_are_not_finite_are_refused(load: Callable[..., Reader], mod
     with pytest.raises(
         InputError, match=r"(?s)model.dtype.*the model gives NaN or infinite logits on the stories in es.*float32"
     ):
-        measure_cloze(reader, [nothing(reader.widths)], {"es": STORIES}, 4096, [], lambda _: None)
+        measure_cloze(reader, [nothing(reader.widths)], {"es": STORIES}, 4096, KeptCells())
 
 
 def test_a_story_much_longer_than_a_batch_is_named(reader: Reader, caplog: pytest.LogCaptureFixture) -> None:
     told = [STORIES[0], replace(STORIES[1], name="long", sentences=["He runs. " * 60])]
-    measure_cloze(reader, [nothing(reader.widths)], {"es": told}, 100, [], lambda _: None)
+    measure_cloze(reader, [nothing(reader.widths)], {"es": told}, 100, KeptCells())
     assert [message.split(" tokens")[0] for message in caplog.messages] == [f"Story long has {max(tokens(reader, told))}"]
 
 
@@ -190,13 +191,13 @@ def tokens(reader: Reader, stories: list[Story]) -> list[int]:
 def test_every_story_has_a_row_of_its_own(reader: Reader) -> None:
     stories, left = {"es": STORIES[:3], "zh": STORIES[1:]}, []
     off = [nothing(reader.widths), half_off(reader)]
-    cells = measure_cloze(reader, off, stories, 4096, [], lambda rows: left.extend(json.loads(json.dumps(rows))))
+    cells = measure_cloze(reader, off, stories, 4096, KeptCells(keep=lambda rows: left.extend(json.loads(json.dumps(rows)))))
     table = story_table(cells, stories)
     assert list(table.columns) == ["deactivated", "draw", "matches", "dose", "language", "story", "right", "margin"]
     assert list(table["story"]) == 2 * ["kitchen", "garden", "bridge", "garden", "bridge", "river", "horse"]
     mean = table.groupby(["deactivated", "language"], sort=False)["right"].mean()
     assert mean.tolist() == cloze_table(cells, 0.95)["accuracy"].tolist()
-    again = measure_cloze(reader, off, stories, 4096, left, lambda _: None)
+    again = measure_cloze(reader, off, stories, 4096, KeptCells(left))
     pd.testing.assert_frame_equal(story_table(again, stories), table, check_exact=True)
 
 
@@ -293,14 +294,14 @@ def test_what_the_model_does_not_read_at_once_is_cut_from_the_left_and_warned_of
     full = [nothing(reader.widths)]
     longer = sum(len(sequence) > 40 for sequence in ids)
     assert 0 < longer < len(ids)
-    measure_cloze(narrow, full, {"es": STORIES}, 4096, [], lambda _: None)
+    measure_cloze(narrow, full, {"es": STORIES}, 4096, KeptCells())
     assert caplog.messages == [
         f"{longer} of {len(ids)} stories, each with one ending, are longer than the 40 tokens the model reads: "
         "their first words are cut"
     ]
     caplog.clear()
-    measure_cloze(replace(reader, context=max(map(len, ids))), full, {"es": STORIES}, 4096, [], lambda _: None)
-    measure_cloze(replace(reader, context=None), full, {"es": STORIES}, 4096, [], lambda _: None)
+    measure_cloze(replace(reader, context=max(map(len, ids))), full, {"es": STORIES}, 4096, KeptCells())
+    measure_cloze(replace(reader, context=None), full, {"es": STORIES}, 4096, KeptCells())
     assert not caplog.messages
 
 
@@ -371,7 +372,7 @@ def test_the_table_holds_every_language_under_every_deactivation(reader: Reader)
     off = [nothing_off(reader), half_off(reader), half_off(reader, RANDOM), nothing_off(reader, RANDOM, 1)]
     stories = {"es": STORIES[:3], "zh": STORIES[1:]}
     kept: list[int] = []
-    table = cloze_table(measure_cloze(reader, off, stories, 4096, [], lambda cells: kept.append(len(cells))), 0.95)
+    table = cloze_table(measure_cloze(reader, off, stories, 4096, KeptCells(keep=lambda cells: kept.append(len(cells)))), 0.95)
     assert kept == [1] * 8
     assert list(table.columns)[:8] == ["deactivated", "draw", "matches", "dose", "language", "accuracy", "stderr", "items"]
     assert list(table[["deactivated", "draw", "language"]].itertuples(index=False, name=None)) == [
@@ -443,11 +444,11 @@ def test_cells_that_are_there_are_not_evaluated_again(reader: Reader, monkeypatc
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        measure_cloze(reader, off, stories, 4096, [], stop_after_four)
-    whole = measure_cloze(reader, off, stories, 4096, [], lambda _: None)
+        measure_cloze(reader, off, stories, 4096, KeptCells(keep=stop_after_four))
+    whole = measure_cloze(reader, off, stories, 4096, KeptCells())
     evaluated: list[Treated] = []
     monkeypatch.setattr(story_cloze, "judge", lambda _, rows, *more: evaluated.extend(rows) or judge(_, rows, *more))
-    resumed = measure_cloze(reader, off, stories, 4096, left, lambda _: None)
+    resumed = measure_cloze(reader, off, stories, 4096, KeptCells(left))
     assert {id(under) for _, under in evaluated} == {id(off[2])}
     assert [story for story, _ in evaluated] == [*stories["es"], *stories["zh"]]
     margins, resumed_margins = (np.concatenate(found.pop("margin_by_story").to_list()) for found in (whole, resumed))

@@ -14,6 +14,7 @@ from scipy import stats
 from lf_experiments.config.schema import Dtype, ModelConfig
 from lf_experiments.errors import InputError
 from lf_experiments.evaluations import task_index, tasks
+from lf_experiments.evaluations.cells import KeptCells
 from lf_experiments.evaluations.reading import Reading
 from lf_experiments.evaluations.task_index import load_tasks, task_names
 from lf_experiments.evaluations.tasks import harness_results, in_order, measure_tasks, metric_rows, task_table
@@ -123,7 +124,7 @@ def accuracy(reader: Reader) -> float:
 
 
 def measured(reader: Reader, names: list[str], interventions: list[Intervention] | None = None, batch_tokens: int = 4096):
-    return measure_tasks(reader, interventions or [nothing(reader.widths)], names, batch_tokens, [], lambda _: None)
+    return measure_tasks(reader, interventions or [nothing(reader.widths)], names, batch_tokens, KeptCells())
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 4096])
@@ -228,10 +229,10 @@ def test_tasks_that_are_there_are_not_run_again(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        measure_tasks(reader, off, names, 4096, [], stop_after_three)
+        measure_tasks(reader, off, names, 4096, KeptCells(keep=stop_after_three))
     whole, ran, run_task = measured(reader, names, off), [], tasks.run_task
     monkeypatch.setattr(tasks, "run_task", lambda *arguments: ran.append(arguments[1]) or run_task(*arguments))
-    resumed = measure_tasks(reader, off, names, 4096, json.loads(json.dumps(sum(left, []))), lambda _: None)
+    resumed = measure_tasks(reader, off, names, 4096, KeptCells(json.loads(json.dumps(sum(left, [])))))
     assert ran == names[1:]
     pd.testing.assert_frame_equal(resumed, whole, check_exact=True)
 

@@ -19,6 +19,7 @@ from recorded import captured
 
 from lf_experiments.config.schema import Dtype, ModelConfig
 from lf_experiments.errors import InputError
+from lf_experiments.evaluations.cells import KeptCells
 from lf_experiments.evaluations.perplexity import measure_perplexity, perplexity_table
 from lf_experiments.evaluations.windows import Window
 from lf_experiments.models import team as team_module
@@ -113,7 +114,7 @@ def test_perplexities_are_those_of_one_process(team: Team, alone: Reader) -> Non
     regions = [nothing(alone.widths), every_other(alone)]
     windows = {"en": [Window(list(range(start, start + 12)), 30) for start in range(5)]}
     together, apart = (
-        perplexity_table(measure_perplexity(reader, regions, windows, 24, [], lambda _: None)) for reader in (team, alone)
+        perplexity_table(measure_perplexity(reader, regions, windows, 24, KeptCells())) for reader in (team, alone)
     )
     pd.testing.assert_frame_equal(together, apart, check_exact=False, rtol=1e-6)
     assert abs(together["increase_percent"]).iloc[1] > 0.1

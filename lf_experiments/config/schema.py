@@ -422,14 +422,14 @@ class HardwareConfig:
 
 @dataclass
 class CacheConfig:
-    """Grown models and captured activations, kept between runs and named by their content."""
+    """Grown models, captured activations and evaluated cells, kept between runs and named by their content."""
 
     enabled: bool = True
-    """Whether captured activations are kept and reused; grown models always are."""
+    """Whether activations, and what was evaluated under an intervention, are kept and reused; grown models always are."""
     dir: str = MISSING
     """The folder; by default that of the environment variable LF_EXPERIMENTS_CACHE, else ~/.cache/lf_experiments."""
     max_gib: float = 20.0
-    """Total size of the kept captures in GiB; above it the least recently used ones are removed."""
+    """Total size of what is kept, grown models aside, in GiB; above it what was not used for longest is removed."""
     pools: list[Pool] = field(default_factory=list)
     """What to keep of every neuron beside what the run reads, in the same pass: runs with other probes find it then."""
     evict_hub: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pandas as pd
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel
 
+from lf_experiments.evaluations.cells import Cell, KeptCells, Row
 from lf_experiments.evaluations.finite import refuse_infinite
-from lf_experiments.evaluations.matrix import Cell, Row, matrix, read_cells
+from lf_experiments.evaluations.matrix import matrix, read_cells
 from lf_experiments.languages import script_share
 from lf_experiments.models.batches import at_once, each_group, padded_left
 from lf_experiments.models.families import head_width
@@ -30,13 +31,12 @@ def continue_prompts(
     interventions: list[Intervention],
     prompts: dict[str, list[str]],
     new_tokens: int,
-    kept: list[Row],
-    keep: Callable[[list[Row]], None],
+    kept: KeptCells,
 ) -> pd.DataFrame:
     """Continue the prompts of every language under every intervention: the content of `generations.csv`.
 
-    The prompts of all languages, and of as many interventions as `prompts_at_once` says, are one batch. `kept` and `keep` as in
-    `matrix`. Raises `InputError` for logits that are not finite.
+    The prompts of all languages, and of as many interventions as `prompts_at_once` says, are one batch. `kept` as in `matrix`.
+    Raises `InputError` for logits that are not finite.
     """
     lengths = [len(ids) for of_language in prompts.values() for ids in reader.sequences(of_language)]
     most = prompts_at_once(reader, lengths, new_tokens, reader.model.dtype.itemsize)
@@ -48,7 +48,7 @@ def continue_prompts(
             written = zip(prompts[cell.language], found, strict=True)
             yield [continuation(reader, prompt, ids, cell.language) for prompt, ids in written]
 
-    return matrix("generation", evaluate, interventions, list(prompts), kept, keep).drop(columns="matches")
+    return matrix("generation", evaluate, interventions, list(prompts), kept).drop(columns="matches")
 
 
 def continuation(reader: Reader, prompt: str, ids: list[int], language: str) -> Row:

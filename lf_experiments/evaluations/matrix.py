@@ -1,38 +1,27 @@
 """The one loop of every evaluation: every language under every intervention, resumable cell by cell.
 
-A cell is one language under one intervention, and is identified by the columns `deactivated, draw, matches, dose, language`. It
-has one row or several; what an evaluation finds is in the columns after these. A control that matches the region of a language
-(`matches`) has a cell for that language alone.
+A control that matches the region of a language (`matches`) has a cell for that language alone.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
 
+from lf_experiments.evaluations.cells import IDENTITY, Cell, KeptCells, Row
 from lf_experiments.models.load import Reader, Results
 from lf_experiments.neurons.interventions import Intervention, Treated
 
-Row = dict[str, Any]
-"""A row of a table: numbers, texts, or lists of them, all of which JSON can hold."""
-
-IDENTITY = ("deactivated", "draw", "matches", "dose", "language")
-"""The columns that identify a cell."""
+log = logging.getLogger(__name__)
 
 SIDE_BY_SIDE = 4
 """Cells are read together up to so many full batches: the last of them, partly filled, counts little then, and a run that is
 killed loses no more."""
-
-
-class Cell(NamedTuple):
-    """One language under one intervention."""
-
-    under: Intervention
-    language: str
 
 
 Evaluate = Callable[[list[Cell]], Iterator[list[Row]]]
@@ -44,26 +33,23 @@ def matrix(
     evaluate: Evaluate,
     interventions: list[Intervention],
     languages: list[str],
-    kept: list[Row],
-    keep: Callable[[list[Row]], None],
-    column: str = "language",
+    kept: KeptCells,
+    column: str = IDENTITY[-1],
 ) -> pd.DataFrame:
-    """The rows of every cell: the columns that identify it, then those of `evaluate`.
+    """The rows of every cell: the columns that identify it, then those of `evaluate`, which is not given what is `kept`.
 
-    `kept` are the rows that an interrupted run has left; their cells are not evaluated again. `keep` is given the rows of each
-    new cell. `column` is the name of the last identifying column, for an evaluation of other things than languages.
+    `column` is the name of the last identifying column, for an evaluation of other things than languages.
     """
-    rows = list(kept)
-    done = {tuple(row[name] for name in (*IDENTITY[:-1], column)) for row in rows}
     asked = [Cell(under, language) for under in interventions for language in asked_under(under, languages)]
-    missing = [cell for cell in asked if (*identity(cell.under).values(), cell.language) not in done]
-    with tqdm(total=len(asked), initial=len(done), desc=title, unit="cell", mininterval=1.0) as progress:
-        for cell, found in zip(missing, evaluate(missing), strict=True):
-            new = [identity(cell.under) | {column: cell.language} | row for row in found]
-            rows += new
-            keep(new)
+    found = {number: rows for number, cell in enumerate(asked) if (rows := kept.find(cell, column)) is not None}
+    missing = [number for number in range(len(asked)) if number not in found]
+    if found:
+        log.info("%s: %d of %d cells were evaluated before", title, len(found), len(asked))
+    with tqdm(total=len(asked), initial=len(found), desc=title, unit="cell", mininterval=1.0) as progress:
+        for number, new in zip(missing, evaluate([asked[number] for number in missing]), strict=True):
+            found[number] = kept.add(asked[number], new, column)
             progress.update()
-    return pd.DataFrame(rows)
+    return pd.DataFrame([row for number in range(len(asked)) for row in found[number]])
 
 
 def read_cells(
@@ -105,9 +91,3 @@ def neighbours(sizes: Sequence[int], most: int) -> list[list[int]]:
 def asked_under(intervention: Intervention, languages: list[str]) -> list[str]:
     """The languages that are evaluated under an intervention: all, or the one whose region it matches."""
     return [language for language in languages if intervention.matches in ("", language)]
-
-
-def identity(intervention: Intervention) -> Row:
-    """The identifying columns that an intervention gives its rows, all of `IDENTITY` but the language."""
-    values = (intervention.name, intervention.draw, intervention.matches, intervention.dose)
-    return dict(zip(IDENTITY, values, strict=False))

@@ -8,15 +8,16 @@ from __future__ import annotations
 import logging
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from lf_experiments.evaluations.cells import IDENTITY, Cell, KeptCells, Row
 from lf_experiments.evaluations.finite import refuse_infinite
 from lf_experiments.evaluations.losses import head_can_be_chunked, window_nll
-from lf_experiments.evaluations.matrix import IDENTITY, SIDE_BY_SIDE, Cell, Row, matrix, read_cells
+from lf_experiments.evaluations.matrix import SIDE_BY_SIDE, matrix, read_cells
 from lf_experiments.evaluations.windows import Window
 from lf_experiments.measures.uncertainty.effects import FEW_WINDOWS, LEAST_WINDOWS, log_ratio
 from lf_experiments.models.batches import warn_of_long_sequences
@@ -78,12 +79,11 @@ def measure_perplexity(
     interventions: list[Intervention],
     windows: dict[str, list[Window]],
     batch_tokens: int,
-    kept: list[Row],
-    keep: Callable[[list[Row]], None],
+    kept: KeptCells,
 ) -> pd.DataFrame:
     """Read the windows of every language under every intervention: the cells for `perplexity_table` and `window_table`.
 
-    `kept` and `keep` as in `matrix`. Raises `InputError` for logits that are not finite.
+    `kept` as in `matrix`. Raises `InputError` for logits that are not finite.
     """
     texts = [(language, len(window.ids)) for language, of_text in windows.items() for window in of_text]
     lengths = [length for _, length in texts]
@@ -98,7 +98,7 @@ def measure_perplexity(
             refuse_infinite(math.isfinite(found.nll), f"the text in {cell.language}", cell.under)
             yield [{"nll": found.nll, "tokens": found.tokens, "bytes": found.bytes, "nll_by_window": found.nll_W}]
 
-    return matrix("perplexity", evaluate, interventions, list(windows), kept, keep)
+    return matrix("perplexity", evaluate, interventions, list(windows), kept)
 
 
 def perplexity_table(cells: pd.DataFrame) -> pd.DataFrame:

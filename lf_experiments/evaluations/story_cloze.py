@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,9 +16,10 @@ import pandas as pd
 
 from lf_experiments.corpora.story import Story
 from lf_experiments.evaluations.beginnings import reading_of
+from lf_experiments.evaluations.cells import IDENTITY, Cell, KeptCells, Row
 from lf_experiments.evaluations.cloze_task import harness_samples, lengths
 from lf_experiments.evaluations.finite import refuse_infinite
-from lf_experiments.evaluations.matrix import IDENTITY, SIDE_BY_SIDE, Cell, Row, matrix, read_cells
+from lf_experiments.evaluations.matrix import SIDE_BY_SIDE, matrix, read_cells
 from lf_experiments.evaluations.reading import Reading
 from lf_experiments.intervals import Effect, combined
 from lf_experiments.measures.uncertainty.stories import (
@@ -71,12 +72,11 @@ def measure_cloze(
     interventions: list[Intervention],
     stories: dict[str, list[Story]],
     batch_tokens: int,
-    kept: list[Row],
-    keep: Callable[[list[Row]], None],
+    kept: KeptCells,
 ) -> pd.DataFrame:
     """Read the stories of every language under every intervention: the cells for `cloze_table` and `story_table`.
 
-    `kept` and `keep` as in `matrix`. Raises `InputError` for logits that are not finite.
+    `kept` as in `matrix`. Raises `InputError` for logits that are not finite.
     """
     tokens = {language: lengths(reader, told) for language, told in stories.items()}
     warn_of_lengths(reader, stories, tokens, batch_tokens)
@@ -91,7 +91,7 @@ def measure_cloze(
             row = {"accuracy": found.accuracy, "stderr": found.stderr, "items": found.items}
             yield [row | {"right_by_story": right, "margin_by_story": margin}]
 
-    return matrix("story cloze", evaluate, interventions, list(stories), kept, keep)
+    return matrix("story cloze", evaluate, interventions, list(stories), kept)
 
 
 def cloze_table(cells: pd.DataFrame, level: float | None) -> pd.DataFrame:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from lf_experiments.evaluations.beginnings import reading_of
+from lf_experiments.evaluations.cells import Cell, KeptCells, Row
 from lf_experiments.evaluations.finite import refuse_infinite
 from lf_experiments.evaluations.generation import defaults_of_no_model
 from lf_experiments.evaluations.harness import harness_model, quiet_harness
-from lf_experiments.evaluations.matrix import Cell, Row, matrix
+from lf_experiments.evaluations.matrix import matrix
 from lf_experiments.evaluations.reading import Reading
 from lf_experiments.evaluations.task_index import load_tasks
 from lf_experiments.intervals import Effect
@@ -47,12 +48,11 @@ def measure_tasks(
     interventions: list[Intervention],
     tasks: list[str],
     batch_tokens: int,
-    kept: list[Row],
-    keep: Callable[[list[Row]], None],
+    kept: KeptCells,
 ) -> pd.DataFrame:
     """Run tasks, as `task_names` returns them, under every intervention: the cells for `task_table`.
 
-    Processes of a team take whole tasks. `kept` and `keep` as in `matrix`. Raises `InputError` for a task that cannot be loaded
+    Processes of a team take whole tasks. `kept` as in `matrix`. Raises `InputError` for a task that cannot be loaded
     or run, and for logits that are not finite.
     """
     reading = reading_of(reader, batch_tokens)
@@ -63,7 +63,7 @@ def measure_tasks(
             refuse_infinite(scored.is_finite, f"the task {cell.language}", cell.under)
             yield scored.rows
 
-    return matrix("tasks", evaluate, interventions, tasks, kept, keep, column="name")
+    return matrix("tasks", evaluate, interventions, tasks, kept, column="name")
 
 
 def task_table(cells: pd.DataFrame, level: float | None) -> pd.DataFrame:

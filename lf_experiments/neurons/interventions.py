@@ -8,9 +8,11 @@ over layers, which may differ in width.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -56,6 +58,18 @@ class Intervention:
     def size(self) -> int:
         """How many neurons it is about."""
         return sum(int(where_N.sum()) for where_N in self.where_L_N)
+
+    @cached_property
+    def content(self) -> str:
+        """Names what is done to which neurons, the same under any name; empty for an edit of one's own, which may change."""
+        if ":" in self.kind:
+            return ""
+        digest = hashlib.sha256()
+        for where_N in self.where_L_N if self.size else ():
+            digest.update(f"{self.kind} {self.dose} {len(where_N)} ".encode() + where_N.numpy().tobytes())
+        for value_N in (self.size and self.value_L_N) or ():
+            digest.update(value_N.numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled: tensors of their own, since a view of a larger tensor would take all of it along."""

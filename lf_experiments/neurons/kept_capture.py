@@ -20,7 +20,16 @@ from lf_experiments.corpora.parallel import ParallelSentences
 from lf_experiments.neurons.activations import Activations, Kept, RowsInMemory
 from lf_experiments.neurons.capture import NewRows
 from lf_experiments.neurons.capture_file import BYTES, CaptureFile, LayersOfFiles, RowsOfFiles
-from lf_experiments.storage import file_digest, fingerprint, locked_if_possible, remove_half_written, write_text, written_whole
+from lf_experiments.storage import (
+    digest_path,
+    file_digest,
+    fingerprint,
+    locked_if_possible,
+    mark_used,
+    remove_half_written,
+    write_text,
+    written_whole,
+)
 from lf_experiments.storage.disk import refusal_number
 
 log = logging.getLogger(__name__)
@@ -162,41 +171,3 @@ def opened_capture(path: Path, sentences: int) -> CaptureFile | None:
         log.warning("The kept capture %s is damaged: capturing again", path)
         return None
     return file
-
-
-def mark_used(path: Path) -> None:
-    """Note that a capture was used now, where the cache can be written."""
-    try:
-        os.utime(path)
-    except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise
-
-
-def digest_path(path: Path) -> Path:
-    """The file with the SHA-256 of a capture."""
-    return path.with_suffix(".sha256")
-
-
-def evict(folder: Path, max_gib: float) -> None:
-    """Remove the captures below `folder` that were not used for longest until the others take at most `max_gib`.
-
-    One process at a time does so, and none where the cache cannot be written. A process that wants a capture in that moment
-    captures again.
-    """
-    with locked_if_possible(folder.with_name(f".{folder.name}.lock")) as problem:
-        if problem:
-            return
-        captures = sorted(folder.rglob("*.safetensors"), key=lambda path: path.stat().st_mtime)
-        sizes = {path: path.stat().st_size for path in captures}
-        total = sum(sizes.values())
-        for path in captures:
-            if total <= max_gib * 2**30:
-                return
-            try:
-                path.unlink()
-                digest_path(path).unlink(missing_ok=True)
-            except OSError:  # another user's, or read-only
-                continue
-            total -= sizes[path]
-            log.info("removed the capture %s: the cache holds at most %g GiB (cache.max_gib)", path.name, max_gib)

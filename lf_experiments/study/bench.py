@@ -6,8 +6,9 @@ Nothing is downloaded, grown, loaded or started by reading an attribute.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +20,23 @@ from lf_experiments.corpora.parallel import ParallelSentences, drawn_sentences
 from lf_experiments.corpora.stories import stories
 from lf_experiments.corpora.story import Story
 from lf_experiments.corpora.text import documents
+from lf_experiments.evaluations.cells import CellCache, KeptCells, cell_file
 from lf_experiments.hub import remove_snapshot
 from lf_experiments.models.checkpoints import fetch_checkpoint, hub_commit, training_tokens, warn_of_known_faults
 from lf_experiments.models.files import end_ids
 from lf_experiments.models.fingerprints import configuration_fingerprint, tokenizer_fingerprint, weight_fingerprint
 from lf_experiments.models.held import HELD
-from lf_experiments.models.load import Reader, fetch_tokenizer, has_experts, load_tokenizer, text_beginning
+from lf_experiments.models.load import Reader, fetch_tokenizer, has_experts, input_device, load_tokenizer, text_beginning
 from lf_experiments.models.number_format import number_format
 from lf_experiments.models.quantized import stored_quantization
 from lf_experiments.models.untrained import load_untrained
 from lf_experiments.neurons.activations import Activations, RowsInMemory
 from lf_experiments.neurons.capture import NewRows, capture_sentences
-from lf_experiments.neurons.kept_capture import evict, kept_captures
+from lf_experiments.neurons.kept_capture import kept_captures
 from lf_experiments.neurons.pooling import ROUTING
+from lf_experiments.runs.claim import Stage
 from lf_experiments.runs.folder import RunFolder
-from lf_experiments.storage import DigestStore, fingerprint
+from lf_experiments.storage import DigestStore, evict, fingerprint
 from lf_experiments.study.pools import pools_of_run
 
 log = logging.getLogger(__name__)
@@ -169,10 +172,9 @@ class Bench:
 
         if not self._config.cache.enabled:
             return make(self.sentences, ["mean"])["mean"]
-        captures = self._config.cache_folder / "captures"
-        folder = captures / fingerprint(["untrained", self._architecture, seed])
+        folder = self.captures / fingerprint(["untrained", self._architecture, seed])
         found = kept_captures(folder, self.sentences, ["mean"], make)
-        evict(captures, self._config.cache.max_gib)
+        self.make_room()
         return found["mean"]
 
     def read_tokens(self) -> list[list[int]]:
@@ -182,11 +184,24 @@ class Bench:
         texts = [text for of_language in self.sentences.texts.values() for text in of_language]
         return tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
 
+    @property
+    def captures(self) -> Path:
+        """Where activations are kept between runs."""
+        return self._config.cache_folder / "captures"
+
+    @property
+    def cells(self) -> Path:
+        """Where evaluated cells are kept between runs."""
+        return self._config.cache_folder / "cells"
+
+    def make_room(self) -> None:
+        """Remove what was not used for longest, where more is kept than the configuration wants."""
+        evict(self.captures, self.cells, max_gib=self._config.cache.max_gib)
+
     def kept(self, pools: Sequence[str], further: Sequence[str] = ()) -> dict[str, Activations]:
         """The activations by pool from the cache; what is not there is recorded and kept, and then further pools too."""
-        captures = self._config.cache_folder / "captures"
-        found = kept_captures(captures / self.known["model"], self.sentences, pools, self.record, further)
-        evict(captures, self._config.cache.max_gib)
+        found = kept_captures(self.captures / self.known["model"], self.sentences, pools, self.record, further)
+        self.make_room()
         return found
 
     def record(
@@ -194,6 +209,19 @@ class Bench:
     ) -> dict[str, Activations]:
         """Read sentences with the model; the activations by pool."""
         return capture_sentences(self.load_reader(), sentences, self.batch_tokens, pools, new_rows)
+
+    def kept_cells(self, stage: Stage, read: Mapping[str, list[Any]], *how: Any) -> KeptCells:
+        """The cells of a stage that are there: what an interrupted run has left, and what runs with the same cache have kept.
+
+        `read` is what is read in each language, and `how` all else that its cells depend on beside model and intervention.
+        """
+        left, cache = self.folder.unfinished(stage), None
+        if self._config.cache.enabled:
+            device = input_device(self.load_reader().model).type
+            how = (*how, device, *map(version, ("lf_experiments", "transformers")))
+            folder = self.cells / self.known["model"] / stage.name
+            cache = CellCache({language: cell_file(folder, items, *how) for language, items in read.items()})
+        return KeptCells(left.kept, left.keep, cache)
 
     def evict_weights(self) -> None:
         """Remove downloaded weights where the configuration wants it."""

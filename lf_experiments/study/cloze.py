@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -48,9 +49,9 @@ class Cloze(Stage):
 
     def run(self, bench: Bench) -> dict[str, Any]:
         interventions = self.deactivations.at_full_dose(bench) if self.deactivations else [full_model(bench)]
-        cells = bench.folder.unfinished(self)
         reader, stories = bench.load_reader(), bench.stories
-        found = measure_cloze(reader, interventions, stories, bench.batch_tokens, cells.kept, cells.keep)
+        kept = bench.kept_cells(self, stories, self.context, version("lm_eval"))
+        found = measure_cloze(reader, interventions, stories, bench.batch_tokens, kept)
         table, by_story = cloze_table(found, self.level), story_table(found, stories)
         bench.folder.write_table("cloze_stories.parquet", by_story)
         bench.folder.write_table("cloze.csv", table)

@@ -75,9 +75,8 @@ class Deactivate(Stage):
         windows = {language: text_windows(reader, texts, text, language) for language, texts in bench.documents.items()}
         if self.level:
             warn_of_few_windows(windows)
-        cells = bench.folder.unfinished(self)
         interventions = self.deactivations.at_every_dose(bench)
-        found = measure_perplexity(reader, interventions, windows, bench.batch_tokens, cells.kept, cells.keep)
+        found = measure_perplexity(reader, interventions, windows, bench.batch_tokens, bench.kept_cells(self, windows))
         table, by_window = perplexity_table(found), window_table(found, windows)
         losses = losses_by_language(by_window, NONE, RANDOM)
         bench.folder.write_table("perplexity_windows.parquet", by_window)

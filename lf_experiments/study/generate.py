@@ -39,8 +39,9 @@ class Generate(Stage):
         languages = self.generation.languages or bench.languages
         prompts = {language: bench.sentences.texts[language][: self.generation.samples] for language in languages}
         interventions = self.deactivations.of_regions(bench, languages)
-        rows, tokens = bench.folder.unfinished(self), self.generation.tokens
-        table = continue_prompts(bench.load_reader(), interventions, prompts, tokens, rows.kept, rows.keep)
+        tokens = self.generation.tokens
+        kept = bench.kept_cells(self, prompts, self.ends, tokens)
+        table = continue_prompts(bench.load_reader(), interventions, prompts, tokens, kept)
         bench.folder.write_table("generations.csv", table)
         return {}
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lf_experiments.config.schema import Config
+from lf_experiments.evaluations.cells import KeptCells
 from lf_experiments.evaluations.task_index import task_names
 from lf_experiments.evaluations.tasks import measure_tasks, task_table
 from lf_experiments.study.bench import Bench
@@ -45,8 +46,9 @@ class Tasks(Stage):
 
     def run(self, bench: Bench) -> dict[str, Any]:
         interventions, names = self.deactivations.of_tasks(bench), task_names(self.tasks)
-        cells = bench.folder.unfinished(self)
-        found = measure_tasks(bench.load_reader(), interventions, names, bench.batch_tokens, cells.kept, cells.keep)
+        left = bench.folder.unfinished(self)
+        kept = KeptCells(left.kept, left.keep)  # of tasks no more than this run has left: they may change
+        found = measure_tasks(bench.load_reader(), interventions, names, bench.batch_tokens, kept)
         bench.folder.write_table("tasks.csv", task_table(found, self.level))
         return {}
 
