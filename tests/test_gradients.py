@@ -55,7 +55,7 @@ def started(model: PreTrainedModel, helpers: int) -> Iterator[Gradients]:
 
 
 @pytest.mark.parametrize("model", list(Architecture), indirect=True)
-@pytest.mark.parametrize("windows", [1, PARTS - 1, WINDOWS])
+@pytest.mark.parametrize("windows", [1, 3, WINDOWS])
 def test_the_parts_add_up_to_the_gradient_and_the_loss_of_the_whole_batch(model, batch: Tensor, windows: int) -> None:
     whole = copy.deepcopy(model).double()
     loss = whole(input_ids=batch[:windows], labels=batch[:windows]).loss
@@ -66,14 +66,14 @@ def test_the_parts_add_up_to_the_gradient_and_the_loss_of_the_whole_batch(model,
         torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(("model", "helpers"), [(Architecture.bloom, 2), (Architecture.llama, 1)], indirect=["model"])
-def test_helpers_change_no_bit_also_after_the_weights_have_changed(model, batch: Tensor, helpers: int) -> None:
+@pytest.mark.parametrize("model", list(Architecture), indirect=True)
+def test_helpers_change_no_bit_also_after_the_weights_have_changed(model, batch: Tensor) -> None:
     alone = copy.deepcopy(model)
-    with started(model, helpers) as computed, helped(alone, WINDOWS, TOKENS, helpers=0) as expected:
+    with started(model, helpers=1) as computed, helped(alone, WINDOWS, TOKENS, helpers=0) as expected:
         for ids in (batch, batch.flip(0)):
             own, asked = computed.distribute()
             assert sorted([*own, *(part for parts, _ in asked.values() for part in parts)]) == list(range(PARTS))
-            assert len(asked) == helpers
+            assert len(asked) == 1
             for helper, (_, answer) in asked.items():
                 helper.wait_for(answer)
             assert computed.compute(ids) == expected.compute(ids)
@@ -196,13 +196,13 @@ import time
 from transformers import AutoConfig, AutoModelForCausalLM
 from lf_experiments.models.nano.gradients import helped
 model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained({str(tmp_path)!r}))
-with helped(model, {WINDOWS}, {TOKENS}, helpers=2) as gradients:
+with helped(model, {WINDOWS}, {TOKENS}, helpers=1) as gradients:
     print(*[helper.process.pid for helper in gradients.helpers], flush=True)
     time.sleep(600)
 """
     leader = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     helpers = [Path("/proc", number) for number in leader.stdout.readline().split()]
-    assert len([path for path in helpers if path.is_dir()]) == 2
+    assert len([path for path in helpers if path.is_dir()]) == 1
     leader.kill()
     leader.communicate()
     until = time.monotonic() + 120

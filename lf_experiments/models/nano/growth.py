@@ -29,7 +29,7 @@ from lf_experiments.config.schema import Architecture, Recipe
 from lf_experiments.corpora.miniature.documents import SEPARATOR, Kinds, training_documents
 from lf_experiments.corpora.miniature.world import MINIATURE_LANGUAGES, meanings, sentence, table
 from lf_experiments.models.families import join_operations
-from lf_experiments.models.nano.gradients import PARTS, Gradients, deterministic, helped
+from lf_experiments.models.nano.gradients import Gradients, deterministic, helped
 from lf_experiments.models.nano.muon import Muon
 from lf_experiments.models.nano.tokenizer import trained_tokenizer
 
@@ -40,9 +40,9 @@ STEPS_WORTH_HELP = 100
 def grow(recipe: Recipe, folder: Path, name: str) -> None:
     """Train the model of `recipe` and write `folder/step<N>` for each published step; the progress bar says `name`.
 
-    As many processes as torch would use threads read the batches, at most one for each part; the weights are the same.
+    Other processes help where torch would use several threads; the weights are the same.
     """
-    helpers = min(PARTS, torch.get_num_threads()) - 1 if max(recipe.steps) >= STEPS_WORTH_HELP else 0
+    helpers = torch.get_num_threads() - 1 if max(recipe.steps) >= STEPS_WORTH_HELP else 0
     with deterministic(), ExitStack() as stack:
         tokenizer = trained_tokenizer(training_sentences(), recipe.vocabulary, recipe.window)
         batches = token_batches(recipe, tokenizer)
