@@ -15,6 +15,7 @@ NTREX = Path(__file__).parents[2] / "shared" / "data" / "ntrex"
 STEPS = [0, 10, 30, 60, 100, 200, 400, 900]
 CODES = ["en", "zh", "fr", "es", "pt", "ar", "vi", "hi", "id"]
 
+EVALUATING = "stages=[capture,compare,probe,deactivate,cloze,generate]"
 READING = "stages=[capture,compare,probe,deactivate]"
 
 pytestmark = pytest.mark.slow
@@ -47,7 +48,7 @@ def metrics(folder: Path) -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def final(workplace: Workplace) -> Path:
-    return run(workplace, "final", "control.draws=3", "text.window_count=50")
+    return run(workplace, "final", "control.draws=3", "text.window_count=50", "cloze.regions=false", EVALUATING)
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +96,15 @@ def test_a_region_matters_most_to_its_own_language(final: Path) -> None:
     assert own.mean() >= 3 * others.mean()
     assert own.mean() > random.mean()
     assert (own > 0).all()
+    assert (matrix.argmax(axis=0) == np.arange(len(CODES))).all()
+
+
+def test_the_model_ends_stories_and_goes_on_in_the_language_of_its_prompt(final: Path) -> None:
+    assert pd.read_csv(final / "cloze.csv")["accuracy"].mean() >= 0.75
+    written = pd.read_csv(final / "generations.csv", keep_default_na=False).query("deactivated == 'none'")
+    by_language = written.groupby("language")["script_share"].mean()
+    assert set(by_language.index) == set(CODES)
+    assert by_language.mean() >= 0.9
 
 
 def test_the_final_step_is_the_last_published_one(final: Path, evolution: dict[int, Path]) -> None:

@@ -73,10 +73,12 @@ def assert_equal_results(first: Path, second: Path) -> None:
         pd.testing.assert_frame_equal(*tables, check_exact=True)
 
 
+FOUR_LANGUAGES = ("language_set.languages=[en,zh,ar,hi]", "probe.threshold=1.5")
+
 COMMANDS = {
-    "a run": ("experiment=smoke", "hydra.run.dir={folder}"),
+    "a run": ("experiment=smoke", "hydra.run.dir={folder}", *FOUR_LANGUAGES),
     "a sweep": (
-        "--multirun", "experiment=smoke", "hydra.sweep.dir={folder}", "seed=0,1",
+        "--multirun", "experiment=smoke", "hydra.sweep.dir={folder}", "seed=0,1", *FOUR_LANGUAGES,
         "stages=[capture,compare,probe,deactivate,report]",
     ),
 }  # fmt: skip

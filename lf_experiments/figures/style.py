@@ -200,7 +200,7 @@ def write_cells(
         red, green, blue, _ = image.cmap(image.norm(min(value, image.norm.vmax)))
         ink = "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.55 else DARK
         look = "italic" if undecided is not None and undecided[row, column] else "normal"
-        axes.text(column, row, text(value), color=ink, fontsize=size, fontstyle=look, ha="center", va="center")
+        axes.text(column, row, text(value), color=ink, fontsize=size, fontstyle=look, ha="center", va="center", in_layout=False)
 
 
 def name_square(axes: Axes, positions: Sequence[float], names: list[str]) -> None:
