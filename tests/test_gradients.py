@@ -1,4 +1,4 @@
-"""The gradient of a batch in parts: that of the whole batch, the same to the bit however many helpers there are or die."""
+"""The gradient of a batch in halves: that of the whole batch, the same to the bit with a helper, without, or when it dies."""
 
 import copy
 import errno
@@ -6,9 +6,10 @@ import logging
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from select import select
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from lf_experiments.config.schema import Architecture, Recipe
 from lf_experiments.models.families import join_operations
 from lf_experiments.models.fingerprints import weight_fingerprint
 from lf_experiments.models.nano import gradients, growth
-from lf_experiments.models.nano.gradients import PARTS, Board, Gradients, Helper, deterministic, helped
+from lf_experiments.models.nano.gradients import Board, Gradients, Helper, deterministic, helped
 
 WINDOWS, TOKENS = 10, 16
 
@@ -44,83 +45,64 @@ def gradient_of(model: PreTrainedModel) -> list[Tensor]:
 
 
 @contextmanager
-def started(model: PreTrainedModel, helpers: int) -> Iterator[Gradients]:
-    """Gradients whose helpers have all started."""
-    with deterministic(), helped(model, WINDOWS, TOKENS, helpers) as computed:
-        until = time.monotonic() + 120
-        while not all(helper.can_be_asked() for helper in computed.helpers) and time.monotonic() < until:
-            time.sleep(0.05)
-        assert [helper.is_ready for helper in computed.helpers] == [True] * helpers
+def started(model: PreTrainedModel) -> Iterator[Gradients]:
+    """Gradients with a helper that has started."""
+    with deterministic(), helped(model, WINDOWS, TOKENS, has_helper=True) as computed:
+        assert select([computed.helper.answers], [], [], 120)[0]
         yield computed
 
 
 @pytest.mark.parametrize("model", list(Architecture), indirect=True)
-@pytest.mark.parametrize("windows", [1, 3, WINDOWS])
-def test_the_parts_add_up_to_the_gradient_and_the_loss_of_the_whole_batch(model, batch: Tensor, windows: int) -> None:
+@pytest.mark.parametrize("windows", [1, 2, 3, WINDOWS])
+def test_the_halves_add_up_to_the_gradient_and_the_loss_of_the_whole_batch(model, batch: Tensor, windows: int) -> None:
     whole = copy.deepcopy(model).double()
     loss = whole(input_ids=batch[:windows], labels=batch[:windows]).loss
     loss.backward()
-    with helped(model, windows, TOKENS, helpers=0) as computed:
+    with helped(model, windows, TOKENS, has_helper=False) as computed:
         assert computed.compute(batch[:windows]) == pytest.approx(loss.item(), rel=1e-5)
     for found, expected in zip(gradient_of(model), gradient_of(whole), strict=True):
         torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("model", list(Architecture), indirect=True)
-def test_helpers_change_no_bit_also_after_the_weights_have_changed(model, batch: Tensor) -> None:
-    alone = copy.deepcopy(model)
-    with started(model, helpers=1) as computed, helped(alone, WINDOWS, TOKENS, helpers=0) as expected:
+def test_a_helper_changes_no_bit_also_after_the_weights_have_changed(model, batch: Tensor, monkeypatch) -> None:
+    alone, own = copy.deepcopy(model), []
+    compute = Board.compute
+    monkeypatch.setattr(Board, "compute", lambda board, one, half: own.append((one, half)) or compute(board, one, half))
+    with started(model) as computed, helped(alone, WINDOWS, TOKENS, has_helper=False) as expected:
         for ids in (batch, batch.flip(0)):
-            own, asked = computed.distribute()
-            assert sorted([*own, *(part for parts, _ in asked.values() for part in parts)]) == list(range(PARTS))
-            assert len(asked) == 1
-            for helper, (_, answer) in asked.items():
-                helper.wait_for(answer)
             assert computed.compute(ids) == expected.compute(ids)
             for found, of_one in zip(gradient_of(model), gradient_of(alone), strict=True):
                 assert torch.equal(found, of_one)
             for each in (model, alone):
                 torch.optim.SGD(each.parameters(), lr=0.1).step()
+    assert own == 2 * [(model, 0), (alone, 0), (alone, 1)]
 
 
-def kill_waiting(computed: Gradients) -> None:
-    """A helper dies between two batches."""
-    computed.helpers[0].process.kill()
-    computed.helpers[0].process.wait()
+def killed(helper: Helper) -> bool:
+    helper.process.kill()
+    helper.process.wait()
+    return True
 
 
-def kill_asked(computed: Gradients) -> None:
-    """A helper dies while it computes."""
-    ask = Helper.ask
-
-    def ask_and_kill(helper: Helper, parts: list[int]) -> str:
-        helper.process.kill()
-        helper.process.wait()
-        with pytest.raises(OSError):  # noqa: PT011  # the pipe is closed
-            ask(helper, parts)
-        return "0"
-
-    computed.helpers[0].ask = lambda parts: ask_and_kill(computed.helpers[0], parts)
-
-
-@pytest.mark.parametrize("kill", [kill_waiting, kill_asked])
-def test_a_helper_that_dies_is_done_without(model, batch: Tensor, kill: Callable[[Gradients], None], caplog) -> None:
-    alone = copy.deepcopy(model)
-    with started(model, 1) as computed, helped(alone, WINDOWS, TOKENS, helpers=0) as expected:
-        kill(computed)
+@pytest.mark.parametrize("when", ["waiting", "asked"])
+def test_a_helper_that_dies_is_done_without(model, batch: Tensor, when: str, monkeypatch, caplog) -> None:
+    alone, ask = copy.deepcopy(model), Helper.ask
+    deaths = {"waiting": lambda helper: killed(helper) and ask(helper), "asked": lambda helper: ask(helper) and killed(helper)}
+    monkeypatch.setattr(Helper, "ask", deaths[when])
+    monkeypatch.setattr(Helper, "DONE", "never said\n")  # a helper may be done before it is killed
+    with started(model) as computed, helped(alone, WINDOWS, TOKENS, has_helper=False) as expected:
         for ids in (batch, batch.flip(0)):
             assert computed.compute(ids) == expected.compute(ids)
             for found, of_one in zip(gradient_of(model), gradient_of(alone), strict=True):
                 assert torch.equal(found, of_one)
-        assert not computed.helpers
-    assert "a helper of the growth ended with exit code -9: going on without it" in caplog.text
+        assert computed.helper is None
+    assert "the helper of the growth ended with exit code -9: going on without" in caplog.text
 
 
-def test_nobody_waits_for_a_helper_that_has_not_started_and_none_outlives_the_block(model, batch: Tensor) -> None:
-    with helped(model, WINDOWS, TOKENS, helpers=1) as computed:
-        (helper,) = computed.helpers
-        helper.can_be_asked = lambda: False
-        assert computed.distribute() == (list(range(PARTS)), {})
+def test_nobody_waits_for_a_helper_that_has_not_started_and_it_does_not_outlive_the_block(model, batch: Tensor) -> None:
+    with helped(model, WINDOWS, TOKENS, has_helper=True) as computed:
+        helper = computed.helper
         computed.compute(batch)
         assert helper.process.poll() is None
     assert helper.process.poll() is not None
@@ -128,47 +110,48 @@ def test_nobody_waits_for_a_helper_that_has_not_started_and_none_outlives_the_bl
 
 def test_a_helper_that_cannot_start_is_done_without(model, batch: Tensor, monkeypatch, caplog) -> None:
     monkeypatch.setattr(gradients.sys, "executable", "/bin/false")
-    with helped(model, WINDOWS, TOKENS, helpers=1) as computed:
-        computed.helpers[0].process.wait()
+    with helped(model, WINDOWS, TOKENS, has_helper=True) as computed:
+        computed.helper.process.wait()
         computed.compute(batch)
-        assert not computed.helpers
-    assert "ended with exit code 1: going on without it" in caplog.text
+        assert computed.helper is None
+    assert "ended with exit code 1: going on without" in caplog.text
 
 
-def test_without_room_for_the_board_a_model_grows_in_one_process(model, batch: Tensor, monkeypatch, caplog) -> None:
-    def full(*_: object) -> None:
+@pytest.mark.parametrize("place", [(Path, "write_bytes"), (gradients.subprocess, "Popen")])
+def test_without_room_for_the_board_or_a_process_a_model_grows_in_one(model, batch: Tensor, place, monkeypatch, caplog) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "weights")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with helped(model, WINDOWS, TOKENS, helpers=2) as computed:
-        assert not computed.helpers
+    monkeypatch.setattr(*place, full)
+    with helped(model, WINDOWS, TOKENS, has_helper=True) as computed:
+        assert computed.helper is None
         assert computed.compute(batch) > 0
     assert "growing in one process: [Errno 28] No space left on device" in caplog.text
 
 
 def test_what_a_helper_prints_before_its_answer_is_no_answer() -> None:
     helper = Helper.__new__(Helper)
-    command = ["printf", "a library says hello\\n0 2\\n"]
+    command = ["printf", "a library says hello\\ndone\\n"]
     helper.process = gradients.subprocess.Popen(command, stdout=gradients.subprocess.PIPE, text=True)
     helper.answers = helper.process.stdout
-    helper.wait_for("0 2")
+    assert helper.wait()
     with pytest.raises(EOFError):
-        helper.wait_for("0 2")
+        helper.wait()
     helper.process.communicate()
 
 
 def test_a_board_in_a_folder_is_seen_by_all_who_open_it(tmp_path: Path) -> None:
     one, other = (Board.of(2, 3, 5, tmp_path) for _ in range(2))
-    one.gradients_PW[1, 4] = 7
-    assert other.gradients_PW[1, 4] == 7
-    assert other.gradients_PW.sum() == 7
+    one.gradients_HW[1, 4] = 7
+    assert other.gradients_HW[1, 4] == 7
+    assert other.gradients_HW.sum() == 7
 
 
 def test_a_weight_without_a_gradient_is_not_mistaken_for_the_next(batch: Tensor) -> None:
     config = LlamaConfig(vocab_size=320, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2)
     model = LlamaForCausalLM(config)
     model.model.norm.weight.requires_grad_(False)
-    with helped(model, WINDOWS, TOKENS, helpers=0) as computed, pytest.raises(RuntimeError):
+    with helped(model, WINDOWS, TOKENS, has_helper=False) as computed, pytest.raises(RuntimeError):
         computed.compute(batch)
 
 
@@ -196,19 +179,19 @@ import time
 from transformers import AutoConfig, AutoModelForCausalLM
 from lf_experiments.models.nano.gradients import helped
 model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained({str(tmp_path)!r}))
-with helped(model, {WINDOWS}, {TOKENS}, helpers=1) as gradients:
-    print(*[helper.process.pid for helper in gradients.helpers], flush=True)
+with helped(model, {WINDOWS}, {TOKENS}, has_helper=True) as gradients:
+    print(gradients.helper.process.pid, flush=True)
     time.sleep(600)
 """
     leader = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    helpers = [Path("/proc", number) for number in leader.stdout.readline().split()]
-    assert len([path for path in helpers if path.is_dir()]) == 1
+    helper = Path("/proc", leader.stdout.readline().strip())
+    assert helper.is_dir()
     leader.kill()
     leader.communicate()
     until = time.monotonic() + 120
-    while any(is_running(path) for path in helpers) and time.monotonic() < until:
+    while is_running(helper) and time.monotonic() < until:
         time.sleep(0.1)
-    assert not any(is_running(path) for path in helpers)
+    assert not is_running(helper)
 
 
 def is_running(process: Path) -> bool:

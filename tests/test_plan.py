@@ -265,7 +265,7 @@ def test_growing_is_counted_as_its_training_steps_are(tokenizer, configured) -> 
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     schedule = torch.optim.lr_scheduler.ConstantLR(optimizer)
     model.set_attn_implementation("eager")
-    with helped(model, 2, 32, helpers=0) as gradients, FlopCounterMode(display=False) as counter:
+    with helped(model, 2, 32, has_helper=False) as gradients, FlopCounterMode(display=False) as counter:
         update(gradients, [optimizer], [schedule], torch.zeros(2, 32, dtype=torch.long))
     found = plan_of(configured(ModelConfig(name="sprout", recipe=recipe), text=MINIATURE_TEXT, dataset=MINIATURE)).work["grow"]
     assert found.operations == pytest.approx(5 * counter.get_total_flops(), rel=0.02)

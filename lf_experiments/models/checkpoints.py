@@ -29,7 +29,7 @@ from lf_experiments.models.files import (
     matching_files,
     weight_map,
 )
-from lf_experiments.models.nano.gradients import PARTS
+from lf_experiments.models.nano.gradients import HALVES
 from lf_experiments.models.quantized import refuse_missing_gguf_package
 from lf_experiments.storage import files_fingerprint, fingerprint, made_once
 
@@ -143,7 +143,7 @@ def grown_folder(name: str, recipe: Recipe, cache: Path) -> Path:
     """
     recipe_values = {**asdict(recipe), "architecture": recipe.architecture.value}
     libraries = [module.__version__ for module in (torch, transformers, tokenizers)]
-    content = fingerprint([recipe_values, files_fingerprint(world_files()), libraries, PARTS])
+    content = fingerprint([recipe_values, files_fingerprint(world_files()), libraries, HALVES])
     return cache / "models" / f"{name}-{content}"
 
 

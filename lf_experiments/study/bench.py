@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from lf_experiments.neurons.kept_capture import kept_captures
 from lf_experiments.neurons.pooling import ROUTING
 from lf_experiments.runs.claim import Stage
 from lf_experiments.runs.folder import RunFolder
-from lf_experiments.storage import DigestStore, evict, fingerprint
+from lf_experiments.storage import DigestStore, evict, files_fingerprint, fingerprint
 from lf_experiments.study.pools import pools_of_run
 
 log = logging.getLogger(__name__)
@@ -215,13 +216,13 @@ class Bench:
 
         `read` is what is read in each language, and `how` all else that its cells depend on beside model and intervention.
         """
-        left, cache = self.folder.unfinished(stage), None
+        left, kept = self.folder.unfinished(stage), None
         if self._config.cache.enabled:
             device = input_device(self.load_reader().model).type
-            how = (*how, device, *map(version, ("lf_experiments", "transformers")))
+            how = (*how, device, reading_code(), version("transformers"))
             folder = self.cells / self.known["model"] / stage.name
-            cache = CellCache({language: cell_file(folder, items, *how) for language, items in read.items()})
-        return KeptCells(left.kept, left.keep, cache)
+            kept = CellCache({language: cell_file(folder, items, *how) for language, items in read.items()})
+        return KeptCells(left.kept, left.keep, kept)
 
     def evict_weights(self) -> None:
         """Remove downloaded weights where the configuration wants it."""
@@ -231,6 +232,14 @@ class Bench:
     def release_reader(self) -> None:
         """Let the model go, and the other processes that read with it; it is loaded again where it is needed again."""
         HELD.release()
+
+
+@cache
+def reading_code() -> str:
+    """Names the code that reads texts under interventions, by its content: what other code has found is not trusted."""
+    package = Path(__file__).parents[1]
+    rooms = [package / name for name in ("evaluations", "models", "neurons")]
+    return files_fingerprint(path for room in rooms for path in sorted(room.rglob("*.py")))
 
 
 def sample_table(sentences: ParallelSentences, languages: list[str]) -> pd.DataFrame:

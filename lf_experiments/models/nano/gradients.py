@@ -1,10 +1,10 @@
-"""The gradient of a batch, computed in parts by this process and by helpers, the same to the bit however many there are.
+"""The gradient of a batch, computed in halves by this process and a helper, the same to the bit with and without one.
 
-A sum of float32 depends on its order, so a batch always has the same parts, each read on one thread, and their gradients are
-always added in the same order; only who reads which part changes. Processes that meet once a step lose little beside busy
+A sum of float32 depends on its order, so a batch always has the same halves, each read on one thread, and their gradients are
+added in the same order; only who reads the second half changes. Processes that meet once a step lose little beside busy
 neighbours; threads that meet after every small operation mostly wait for each other.
 
-Shapes are written as suffixes: P parts, B windows of a batch, b of a part, T tokens of a window, W weights of the model, one
+Shapes are written as suffixes: H halves, B windows of a batch, b of a half, T tokens of a window, W weights of the model, one
 after the other.
 """
 
@@ -14,7 +14,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +32,9 @@ from lf_experiments.models.families import join_operations
 
 log = logging.getLogger(__name__)
 
-PARTS = 2
-"""Of a batch. Growing bloom-nano on one core took 28 s for 200 steps in one part, 30 s in two and 36 s in four."""
+HALVES = 2
+"""More parts would keep more cores busy: growing bloom-nano on one core takes 28 s for 200 steps in one part, 30 s in two, and
+36 s in four."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,9 @@ class Board:
 
     ids_BT: Tensor
     weights_W: Tensor
-    gradients_PW: Tensor
-    losses_P: Tensor
-    """Of each part, and its gradient, times its share of the batch."""
+    gradients_HW: Tensor
+    losses_H: Tensor
+    """Of each half, and its gradient, times its share of the batch."""
 
     @classmethod
     def of(cls, windows: int, tokens: int, weights: int, folder: Path | None = None) -> Board:
@@ -61,26 +62,26 @@ class Board:
         return cls(
             tensor("ids", windows, tokens, dtype=torch.int64),
             tensor("weights", weights),
-            tensor("gradients", PARTS, weights),
-            tensor("losses", PARTS),
+            tensor("gradients", HALVES, weights),
+            tensor("losses", HALVES),
         )
 
-    def compute(self, model: PreTrainedModel, part: int) -> None:
-        """Read a part of the batch with the model, and write its loss and its gradient."""
-        ids_bT = self.ids_BT.tensor_split(PARTS)[part]
-        if not len(ids_bT):  # of a batch with fewer windows than parts
+    def compute(self, model: PreTrainedModel, half: int) -> None:
+        """Read half of the batch with the model, and write its loss and its gradient."""
+        ids_bT = self.ids_BT.tensor_split(HALVES)[half]
+        if not len(ids_bT):  # of a batch of one window
             return
         model.zero_grad()
         loss = model(input_ids=ids_bT, labels=ids_bT).loss * (len(ids_bT) / len(self.ids_BT))
         loss.backward()
-        self.losses_P[part] = loss.detach()
-        self.gradients_PW[part] = torch.cat([weight.grad.flatten() for weight in model.parameters() if weight.grad is not None])
+        self.losses_H[half] = loss.detach()
+        self.gradients_HW[half] = torch.cat([weight.grad.flatten() for weight in model.parameters() if weight.grad is not None])
 
 
 class Helper:
-    """A process with a copy of the model, which computes the parts it is asked for."""
+    """A process with a copy of the model, which computes the second half of a batch."""
 
-    READY = "ready"
+    READY, REQUEST, DONE = "ready\n", "compute\n", "done\n"
 
     def __init__(self, folder: Path, windows: int, tokens: int) -> None:
         package = str(Path(__file__).parents[3])
@@ -98,25 +99,24 @@ class Helper:
         self.requests, self.answers = self.process.stdin, self.process.stdout
         self.is_ready = False
 
-    def can_be_asked(self) -> bool:
-        """Whether it has started, which takes seconds that nobody waits for. Raises `EOFError` if it has died."""
+    def ask(self) -> bool:
+        """Have it compute; False while it starts, which takes seconds that nobody waits for. Raises `EOFError`, `OSError`."""
         if not self.is_ready and select([self.answers], [], [], 0)[0]:
-            self.wait_for(self.READY)
-            self.is_ready = True
+            self.is_ready = self.wait_for(self.READY)
+        if self.is_ready:
+            self.requests.write(self.REQUEST)
+            self.requests.flush()
         return self.is_ready
 
-    def ask(self, parts: Sequence[int]) -> str:
-        """Have it compute some parts of the batch; returns what it will answer. Raises `OSError` if it has died."""
-        request = " ".join(map(str, parts))
-        self.requests.write(f"{request}\n")
-        self.requests.flush()
-        return request
+    def wait(self) -> bool:
+        """Wait until it has computed. Raises `EOFError`."""
+        return self.wait_for(self.DONE)
 
-    def wait_for(self, answer: str) -> None:
-        """Wait until it says so. Raises `EOFError` if it has died."""
+    def wait_for(self, answer: str) -> bool:
+        """Wait until it says so, whatever else it says; True. Raises `EOFError` if it has died."""
         while line := self.answers.readline():
-            if line.rstrip() == answer:
-                return
+            if line == answer:
+                return True
         raise EOFError
 
     def end(self) -> None:
@@ -129,82 +129,57 @@ class Helper:
 class Gradients:
     """Computes the gradients of one model, batch by batch."""
 
-    def __init__(self, model: PreTrainedModel, board: Board, helpers: list[Helper]) -> None:
+    def __init__(self, model: PreTrainedModel, board: Board, helper: Helper | None = None) -> None:
         self.model = model
         self.board = board
-        self.helpers = helpers
+        self.helper = helper
 
     def compute(self, ids_BT: Tensor) -> float:
         """Give every weight its gradient for a batch; returns the loss in nats per token."""
         self.board.ids_BT.copy_(ids_BT)
         self.board.weights_W.copy_(parameters_to_vector(self.model.parameters()))
-        own, asked = self.distribute()
-        for part in own:
-            self.board.compute(self.model, part)
-        for helper, (parts, answer) in asked.items():
-            try:
-                helper.wait_for(answer)
-            except EOFError:
-                self.go_on_without(helper)
-                for part in parts:
-                    self.board.compute(self.model, part)
+        is_asked = self.helper_does(Helper.ask)
+        self.board.compute(self.model, 0)
+        if not (is_asked and self.helper_does(Helper.wait)):
+            self.board.compute(self.model, 1)
         weights = list(self.model.parameters())
-        gradients = self.board.gradients_PW.sum(dim=0).split([weight.numel() for weight in weights])
+        gradients = self.board.gradients_HW.sum(dim=0).split([weight.numel() for weight in weights])
         for weight, gradient in zip(weights, gradients, strict=True):
             weight.grad = gradient.view_as(weight)
-        return self.board.losses_P.sum().item()
+        return self.board.losses_H.sum().item()
 
-    def distribute(self) -> tuple[Sequence[int], dict[Helper, tuple[Sequence[int], str]]]:
-        """Ask the helpers that have started; returns the parts that are left to this process, and those of each helper."""
-        asked: dict[Helper, tuple[Sequence[int], str]] = {}
-        own = list(range(PARTS))
-        ready = [helper for helper in self.helpers if self.is_there(helper)]
-        for number, helper in enumerate(ready, start=1):
-            parts = range(PARTS)[number :: len(ready) + 1]
-            try:
-                asked[helper] = parts, helper.ask(parts)
-            except OSError:
-                self.go_on_without(helper)
-                continue
-            own = [part for part in own if part not in parts]
-        return own, asked
-
-    def is_there(self, helper: Helper) -> bool:
-        """Whether a helper has started and not died."""
-        try:
-            return helper.can_be_asked()
-        except EOFError:
-            self.go_on_without(helper)
+    def helper_does(self, act: Callable[[Helper], bool]) -> bool:
+        """Whether there is a helper that does it. One that has died is let go: gradients stay the same, and take longer."""
+        if self.helper is None:
             return False
-
-    def go_on_without(self, helper: Helper) -> None:
-        """Let go of a helper that has died: the gradients stay the same, and take longer."""
-        helper.end()
-        self.helpers = [other for other in self.helpers if other is not helper]
-        log.warning("a helper of the growth ended with exit code %s: going on without it", helper.process.returncode)
+        try:
+            return act(self.helper)
+        except (EOFError, OSError):
+            self.helper.end()
+            log.warning("the helper of the growth ended with exit code %s: going on without", self.helper.process.returncode)
+            self.helper = None
+            return False
 
 
 @contextmanager
-def helped(model: PreTrainedModel, windows: int, tokens: int, helpers: int) -> Iterator[Gradients]:
-    """Gradients of a model for batches of so many windows, with so many helpers inside the block.
+def helped(model: PreTrainedModel, windows: int, tokens: int, has_helper: bool) -> Iterator[Gradients]:
+    """Gradients of a model for batches of so many windows, inside the block with a helper or without.
 
-    There are no more of them than have something to do, and none where there is no room for the files they need.
+    There is none where its files have no room, and where it cannot be started.
     """
     size = sum(weight.numel() for weight in model.parameters())
     with ExitStack() as stack:
-        board, started = Board.of(windows, tokens, size), []
-        if helpers:
+        gradients = Gradients(model, Board.of(windows, tokens, size))
+        if has_helper:
             try:
                 folder = Path(stack.enter_context(TemporaryDirectory()))
                 model.config.save_pretrained(folder)
                 board = Board.of(windows, tokens, size, folder)
+                gradients = Gradients(model, board, Helper(folder, windows, tokens))
             except OSError as error:
                 log.warning("growing in one process: %s", error)
-            else:
-                started = [Helper(folder, windows, tokens) for _ in range(min(helpers, PARTS - 1))]
-        gradients = Gradients(model, board, started)
-        for helper in started:
-            stack.callback(helper.end)
+        if gradients.helper:
+            stack.callback(gradients.helper.end)
         yield gradients
 
 
@@ -234,20 +209,19 @@ def deterministic() -> Iterator[None]:
 
 @deterministic()
 def help_growing(folder: Path, windows: int, tokens: int) -> None:
-    """Compute the parts that standard input names, a line at a time, until it is closed; each answer is that line again."""
+    """Compute the second half of a batch at every line of standard input, until it is closed, and say when it is done."""
     model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
     join_operations(model)
     weights = list(model.parameters())
     board = Board.of(windows, tokens, sum(weight.numel() for weight in weights), folder)
-    print(Helper.READY, flush=True)
-    for line in sys.stdin:
+    print(Helper.READY, end="", flush=True)
+    for _ in sys.stdin:
         given = board.weights_W.split([weight.numel() for weight in weights])
         with torch.no_grad():
             for weight, values in zip(weights, given, strict=True):
                 weight.copy_(values.view_as(weight))
-        for part in line.split():
-            board.compute(model, int(part))
-        print(line, end="", flush=True)
+        board.compute(model, 1)
+        print(Helper.DONE, end="", flush=True)
 
 
 if __name__ == "__main__":

@@ -40,16 +40,16 @@ STEPS_WORTH_HELP = 100
 def grow(recipe: Recipe, folder: Path, name: str) -> None:
     """Train the model of `recipe` and write `folder/step<N>` for each published step; the progress bar says `name`.
 
-    Other processes help where torch would use several threads; the weights are the same.
+    Another process helps where torch would use several threads; the weights are the same.
     """
-    helpers = torch.get_num_threads() - 1 if max(recipe.steps) >= STEPS_WORTH_HELP else 0
+    has_helper = torch.get_num_threads() > 1 and max(recipe.steps) >= STEPS_WORTH_HELP
     with deterministic(), ExitStack() as stack:
         tokenizer = trained_tokenizer(training_sentences(), recipe.vocabulary, recipe.window)
         batches = token_batches(recipe, tokenizer)
         torch.manual_seed(recipe.seed)
         model = untrained_model(recipe, tokenizer)
         join_operations(model)
-        gradients = stack.enter_context(helped(model, recipe.batch_size, recipe.window, helpers))
+        gradients = stack.enter_context(helped(model, recipe.batch_size, recipe.window, has_helper))
         optimizers, factor = optimizers_of(model, recipe), partial(learning_rate_factor, recipe=recipe)
         schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, factor) for optimizer in optimizers]
         progress = tqdm(range(max(recipe.steps) + 1), desc=f"growing {name}", unit="step", mininterval=1.0)
