@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -32,6 +33,8 @@ from lf_experiments.config.schema import (
 )
 from lf_experiments.storage import fingerprint
 from lf_experiments.study import STAGES, corpora_of, declared, tables
+from lf_experiments.study import bench as bench_module
+from lf_experiments.study.bench import Bench, reading_code
 from lf_experiments.study.deactivations import Deactivations
 from lf_experiments.study.foresight import ANOTHER, foreseen
 from lf_experiments.study.pools import pools_of_run
@@ -233,3 +236,46 @@ def test_another_recipe_grows_another_model() -> None:
     for change, model in (({}, "00ff"), ({"steps": [10]}, "00ff"), ({"layers": 3}, ANOTHER)):
         new = changed(model__hub=None, model__recipe={**recipe, **change})
         assert foreseen(old, new, CONFIG.model)["model"] == model
+
+
+def bench_with(reader, folder: Path, model: str = "m", enabled: bool = True) -> SimpleNamespace:
+    """What `Bench.kept_cells` needs of a bench."""
+    return SimpleNamespace(
+        folder=SimpleNamespace(unfinished=lambda _: SimpleNamespace(kept=[], keep=lambda _: None)),
+        _config=SimpleNamespace(cache=SimpleNamespace(enabled=enabled)),
+        load_reader=lambda: reader,
+        known={"model": model},
+        cells=folder,
+    )
+
+
+def test_cells_are_kept_apart_by_model_stage_language_text_and_manner(reader, tmp_path: Path, monkeypatch) -> None:
+    stage = SimpleNamespace(name="generate")
+
+    def files(bench: SimpleNamespace, *how: object, named: SimpleNamespace = stage) -> list[Path]:
+        kept = Bench.kept_cells(bench, named, {"zh": ["x"], "yue": ["x"], "en": ["y"]}, *how)
+        return list(kept._cache.files.values())
+
+    found = files(bench_with(reader, tmp_path), 8)
+    assert files(bench_with(reader, tmp_path), 8) == found
+    others = [
+        files(bench_with(reader, tmp_path), 9),
+        files(bench_with(reader, tmp_path, model="n"), 8),
+        files(bench_with(reader, tmp_path), 8, named=SimpleNamespace(name="cloze")),
+    ]
+    monkeypatch.setattr(bench_module, "reading_code", lambda: "edited")
+    others.append(files(bench_with(reader, tmp_path), 8))
+    assert len({path for paths in (found, *others) for path in paths}) == 15
+    assert files(bench_with(reader, tmp_path, enabled=False), 8) == []
+
+
+def test_an_edit_of_the_code_that_reads_is_noticed(tmp_path: Path, monkeypatch) -> None:
+    for room in ("evaluations", "models", "neurons", "figures"):
+        (tmp_path / room).mkdir()
+        (tmp_path / room / "code.py").write_text("before")
+    monkeypatch.setattr(bench_module, "__file__", str(tmp_path / "study" / "bench.py"))
+    names = []
+    for room in ("figures", "neurons"):
+        names.append(reading_code.__wrapped__())
+        (tmp_path / room / "code.py").write_text("after")
+    assert names[0] == names[1] != reading_code.__wrapped__()

@@ -221,7 +221,7 @@ class Bench:
             device = input_device(self.load_reader().model).type
             how = (*how, device, reading_code(), version("transformers"))
             folder = self.cells / self.known["model"] / stage.name
-            kept = CellCache({language: cell_file(folder, items, *how) for language, items in read.items()})
+            kept = CellCache({language: cell_file(folder, items, language, *how) for language, items in read.items()})
         return KeptCells(left.kept, left.keep, kept)
 
     def evict_weights(self) -> None:
