@@ -3,9 +3,10 @@
 import copy
 import errno
 import logging
+import platform
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from select import select
 
 import pytest
 import torch
+from alive import ends_within, is_alive
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
@@ -155,6 +157,26 @@ def test_a_weight_without_a_gradient_is_not_mistaken_for_the_next(batch: Tensor)
         computed.compute(batch)
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators have other habits")
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_what_a_step_frees_is_kept_for_the_next(is_kept: bool) -> None:
+    code = f"""
+import resource, torch
+from lf_experiments.models.nano.gradients import keep_freed_memory
+if {is_kept}:
+    keep_freed_memory()
+def faults_of_a_step():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    blocks = [torch.ones(2**18) for _ in range(24)]  # of a MiB each
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults_of_a_step()
+print(sum(faults_of_a_step() for _ in range(10)))
+"""
+    faults = int(subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True).stdout)
+    pages = 24 * 2**20 / resource.getpagesize()
+    assert faults < 0.1 * pages if is_kept else faults > pages
+
+
 @pytest.mark.slow
 def test_a_model_is_the_same_grown_by_one_process_or_by_two(tmp_path: Path, caplog) -> None:
     steps = [0, growth.STEPS_WORTH_HELP]
@@ -184,19 +206,8 @@ with helped(model, {WINDOWS}, {TOKENS}, has_helper=True) as gradients:
     time.sleep(600)
 """
     leader = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    helper = Path("/proc", leader.stdout.readline().strip())
-    assert helper.is_dir()
+    helper = int(leader.stdout.readline())
+    assert is_alive(helper)
     leader.kill()
     leader.communicate()
-    until = time.monotonic() + 120
-    while is_running(helper) and time.monotonic() < until:
-        time.sleep(0.1)
-    assert not is_running(helper)
-
-
-def is_running(process: Path) -> bool:
-    """Whether a process, by its folder in /proc, is there and has not ended."""
-    try:
-        return (process / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    assert ends_within(helper, seconds=120)

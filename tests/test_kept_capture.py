@@ -287,6 +287,18 @@ def test_the_captures_not_used_for_longest_go_first(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
+def test_cells_and_captures_share_the_room(tmp_path: Path) -> None:
+    """What was not used for longest goes first, of whatever kind and folder; what is not kept between runs stays."""
+    names = ["cells/old.jsonl", "captures/middle.safetensors", "cells/new.jsonl", "cells/notes.txt"]
+    for age, name in enumerate(names):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(bytes(1000))
+        os.utime(tmp_path / name, (age, age))
+    for room, left in ((3000, names), (2000, names[1:]), (1000, names[2:]), (0, names[3:])):
+        evict(tmp_path / "captures", tmp_path / "cells", max_gib=room / 2**30)
+        assert {str(path.relative_to(tmp_path)) for path in tmp_path.glob("*/*")} == set(left)
+
+
 def test_a_capture_that_another_process_removes_is_read_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept_captures(tmp_path / "captures", {"en": TEXTS["en"]}, made)
     opened = kept_capture.opened_capture

@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from alive import ends_within, is_alive
 from recorded import captured
 
 from lf_experiments.config.schema import Dtype, ModelConfig
@@ -291,18 +292,7 @@ def test_a_worker_ends_with_its_leader_in_the_middle_of_a_batch(
     leader.send_signal(how)
     leader.wait(10)
     assert leader.returncode == -how
-    until = time.monotonic() + 5
-    while is_alive(worker) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert not is_alive(worker)
-
-
-def is_alive(process: int) -> bool:
-    """Whether a process runs, and is not only waiting to be reaped."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    assert ends_within(worker, seconds=5)
 
 
 def test_a_worker_ends_when_its_connection_closes(model_folders: dict[str, Path]) -> None:

@@ -55,17 +55,18 @@ class CellCache:
 
     def find(self, cell: Cell) -> list[Row] | None:
         """The rows of a cell, without the columns that identify it; None where it is not kept."""
-        if cell.language not in self.files or not cell.under.content:
+        file = self.file_of(cell)
+        if file is None:
             return None
         if cell.language not in self.lines:
-            self.lines[cell.language] = kept_lines(self.files[cell.language])
+            self.lines[cell.language] = kept_lines(file)
         return self.lines[cell.language].get(cell.under.content)
 
     def add(self, cell: Cell, rows: list[Row]) -> None:
         """Keep the rows of a cell. Where that cannot be, a warning says so, and nothing is kept from then on."""
-        if cell.language not in self.files or not cell.under.content:
+        file, kept = self.file_of(cell), [cell.under.content, rows]
+        if file is None:
             return
-        file, kept = self.files[cell.language], [cell.under.content, rows]
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             append_line(file, json.dumps([fingerprint(kept), *kept], ensure_ascii=False, allow_nan=False))
@@ -73,6 +74,10 @@ class CellCache:
             problem = error.strerror or str(error)
             log.warning("evaluated cells cannot be kept in %s (%s): going on without (cache.dir)", file.parent, problem)
             self.files = {}
+
+    def file_of(self, cell: Cell) -> Path | None:
+        """The file that has the cell, or may get it; None for one that is not kept."""
+        return self.files.get(cell.language) if cell.under.content else None
 
 
 def cell_file(folder: Path, read: Iterable[Any], *how: Any) -> Path:

@@ -23,7 +23,6 @@ SIDE_BY_SIDE = 4
 """Cells are read together up to so many full batches: the last of them, partly filled, counts little then, and a run that is
 killed loses no more."""
 
-
 Evaluate = Callable[[list[Cell]], Iterator[list[Row]]]
 """Is given the cells still to do; yields the rows of each, in their order, as soon as they are known."""
 
