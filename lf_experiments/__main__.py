@@ -148,7 +148,8 @@ def run_job(composed: DictConfig, sweep: str | None) -> None:
     with run.recorded(resolved, list(HydraConfig.get().overrides.task), config.overwrite, is_job=sweep is not None):
         run_study(config, run, keep_model=sweep is not None)
     print(summary(Run(run.path)))
-    gc.collect()  # what a job held goes before the next one of a sweep begins
+    if sweep is not None:
+        gc.collect()  # what a job held goes before the next one begins
 
 
 if __name__ == "__main__":

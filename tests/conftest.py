@@ -12,6 +12,7 @@ os.environ["NETRC"] = os.devnull  # where wandb would find a login
 if "LF_EXPERIMENTS_TEST_GPU" not in os.environ:  # the numbers that are expected are those of a processor
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
+import gc
 import math
 import shutil
 import subprocess
@@ -54,6 +55,11 @@ LONGEST = ("test_survival.py", "test_findings.py", "test_processes.py", "test_me
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first; whatever order the others are in stays."""
     items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
+def pytest_collection_finish() -> None:
+    """Keep the collector from what was imported: it would look through it whenever a run lets its model go."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

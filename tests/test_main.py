@@ -504,6 +504,7 @@ def test_no_disk_space(
 
 
 def typed(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, with a cache that cannot be."""
     environment = {**os.environ, "LF_EXPERIMENTS_CACHE": "/nonexistent"}
     return subprocess.run([sys.executable, "-m", "lf_experiments", *arguments], capture_output=True, text=True, env=environment)
 
@@ -526,12 +527,23 @@ def typed(*arguments: str) -> subprocess.CompletedProcess[str]:
         ("probe.threshold=3", "error: probe.threshold=3.0: no z-score over 9 languages"),
     ],
 )
-def test_bad_input_on_the_command_line(argument: str, said: str, tmp_path: Path) -> None:
-    found = typed(argument, f"hydra.run.dir={tmp_path}/run")
-    assert found.returncode == 1
-    assert said in found.stderr
-    assert "Traceback" not in found.stderr
+def test_bad_input_on_the_command_line(
+    argument: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["lf_experiments", argument, f"hydra.run.dir={tmp_path}/run"])
+    with pytest.raises(SystemExit) as stopped:
+        command.main()
+    answer = capsys.readouterr().err + str(stopped.value.code)
+    assert said in answer
+    assert "Traceback" not in answer
     assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_bad_input_ends_the_process_with_status_1_and_the_message(tmp_path: Path) -> None:
+    found = typed("probe.threshold=3", f"hydra.run.dir={tmp_path}/run")
+    assert found.returncode == 1
+    assert found.stderr.startswith("error: probe.threshold=3.0: no z-score over 9 languages")
+    assert "Traceback" not in found.stderr
 
 
 def test_the_traceback_comes_when_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

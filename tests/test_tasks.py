@@ -153,7 +153,10 @@ def test_accuracy_is_that_of_the_formula_under_every_intervention(
     assert (found[["task", "metric", "items"]] == ["reading", "acc", 5]).all(axis=None)
 
 
-def test_every_metric_has_a_row_and_examples_are_the_same_every_time(reader: Reader, task: Callable[..., str]) -> None:
+def test_every_metric_has_a_row_and_examples_are_the_same_every_time(
+    reader: Reader, task: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "BOOTSTRAP_DRAWS", 20)  # each takes the harness some milliseconds
     name = task("examples", CORRELATION + EXAMPLES)
     first, again = (measured(reader, [name]) for _ in range(2))
     assert list(first["metric"]) == ["acc", "mcc"]

@@ -32,6 +32,8 @@ class Held:
 
     def release(self) -> None:
         """Let the model go, and the other processes that read with it."""
+        if self.reader is None:
+            return
         if isinstance(self.reader, Team):
             self.reader.end()
         self.reader = self.origin = None
