@@ -299,6 +299,29 @@ def test_cells_and_captures_share_the_room(tmp_path: Path) -> None:
         assert {str(path.relative_to(tmp_path)) for path in tmp_path.glob("*/*")} == set(left)
 
 
+def test_what_goes_while_room_is_made_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process may remove a damaged file at any moment: before its use is known, and before it is its turn."""
+    for name in ("gone", "going", "last"):
+        (tmp_path / f"{name}.jsonl").write_bytes(bytes(1000))
+    rglob, unlink = Path.rglob, Path.unlink
+
+    def listed(folder: Path, pattern: str) -> list[Path]:
+        found = sorted(rglob(folder, pattern))
+        unlink(tmp_path / "gone.jsonl")
+        return found
+
+    def raced(path: Path, missing_ok: bool = False) -> None:
+        if path.name == "going.jsonl":
+            unlink(path)
+        unlink(path, missing_ok)
+
+    os.utime(tmp_path / "going.jsonl", (0, 0))
+    monkeypatch.setattr(Path, "rglob", listed)
+    monkeypatch.setattr(Path, "unlink", raced)
+    evict(tmp_path, max_gib=1000 / 2**30)
+    assert [path.name for path in tmp_path.iterdir()] == ["last.jsonl"]
+
+
 def test_a_capture_that_another_process_removes_is_read_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept_captures(tmp_path / "captures", {"en": TEXTS["en"]}, made)
     opened = kept_capture.opened_capture

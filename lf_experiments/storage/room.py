@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import logging
 import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from lf_experiments.storage.locks import locked_if_possible
@@ -29,6 +31,16 @@ def digest_path(path: Path) -> Path:
     return path.with_suffix(".sha256")
 
 
+def uses(folders: Iterable[Path]) -> Iterator[tuple[float, int, Path]]:
+    """When every kept file below folders was last used, its bytes, and its path; without one that goes in that moment."""
+    for folder in folders:
+        for path in folder.rglob("*"):
+            if path.suffix in KEPT:
+                with suppress(FileNotFoundError):
+                    status = path.stat()
+                    yield status.st_mtime, status.st_size, path
+
+
 def evict(*folders: Path, max_gib: float) -> None:
     """Remove the kept files below folders that were not used for longest until the others take at most `max_gib`.
 
@@ -38,17 +50,15 @@ def evict(*folders: Path, max_gib: float) -> None:
     with locked_if_possible(folders[0].with_name(f".{folders[0].name}.lock")) as problem:
         if problem:
             return
-        kept = [path for folder in folders for path in folder.rglob("*") if path.suffix in KEPT]
-        kept.sort(key=lambda path: path.stat().st_mtime)
-        sizes = {path: path.stat().st_size for path in kept}
-        total = sum(sizes.values())
-        for path in kept:
+        kept = sorted(uses(folders))
+        total = sum(size for _, size, _ in kept)
+        for _, size, path in kept:
             if total <= max_gib * 2**30:
                 return
             try:
-                path.unlink()
+                path.unlink(missing_ok=True)
                 digest_path(path).unlink(missing_ok=True)
             except OSError:  # another user's, or read-only
                 continue
-            total -= sizes[path]
+            total -= size
             log.info("removed %s: the cache holds at most %g GiB (cache.max_gib)", path.name, max_gib)
