@@ -693,6 +693,20 @@ def test_a_text_keeps_the_fonts_that_draw_what_the_first_lacks(tmp_path):
     assert min(map(len, drawn.values())) == 1 < max(map(len, drawn.values())) < len(drawable.font_families())
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("cafe\u0301", "cafe\u0301"),
+        ("keya\u094d.", "keya[1\xa0letter]."),
+        ("a\u094d\u093f", "a[2\xa0letters]"),
+        ("\ufffd\u093f", "\ufffd[1\xa0letter]"),
+    ],
+)
+def test_a_mark_on_a_letter_of_another_script_is_not_drawn(text, shown):
+    """No font has both, and the letter would be lost with it."""
+    assert drawable.drawable(text) == shown
+
+
 @pytest.mark.parametrize("text", ["孩子在花园里看书。", "बच्चा बगीचे में", "يقرأ الطفل", "Đứa trẻ", "பிள்ளை", "เด็ก"])
 @pytest.mark.skipif(not all(map(find_spec, drawable.FONT_PACKAGES)), reason="the extra `fonts` is not installed")
 def test_the_languages_of_the_paper_are_drawn_with_the_packages_of_fonts(text):

@@ -60,8 +60,13 @@ def families_of(script: str) -> tuple[str, ...]:
 
 def drawable(text: str) -> str:
     """A text on one line; where the picture cannot show letters, it says how many they are, in brackets."""
-    visible = (letter for letter in " ".join(text.split()) if unicodedata.category(letter) != "Cf")
-    shown = "".join(letter if is_drawable(letter) else LACKING for letter in visible)
+    shown, base = "", ""
+    for letter in " ".join(text.split()):
+        if unicodedata.category(letter) == "Cf":
+            continue
+        if not is_mark(letter):
+            base = letter
+        shown += letter if is_drawable(letter) and has_font(base, letter) else LACKING
     return re.sub(rf"{LACKING}([{LACKING} ]*{LACKING})?", lambda found: counted(found[0].count(LACKING)), shown)
 
 
@@ -73,6 +78,16 @@ def counted(letters: int) -> str:
 def is_drawable(letter: str) -> bool:
     """Whether a font has a glyph for a letter, and the letter would stand where it belongs."""
     return ord(letter) in glyphs() and (JOINS_LETTERS or unicodedata.bidirectional(letter) not in RIGHT_TO_LEFT)
+
+
+def is_mark(letter: str) -> bool:
+    """Whether a letter is set on the one before, as an accent is, or a vowel of Hindi."""
+    return unicodedata.category(letter).startswith("M")
+
+
+def has_font(*letters: str) -> bool:
+    """Whether one font has all these letters, as it must to draw a mark on its letter."""
+    return any(glyphs_of(family).issuperset(map(ord, "".join(letters))) for family in font_families())
 
 
 @cache
