@@ -641,9 +641,6 @@ def test_a_text_with_too_many_lines_is_cut_with_an_ellipsis():
 def one_font(monkeypatch):
     """matplotlib's own font and no other."""
     monkeypatch.setattr(drawable, "font_families", lambda: [drawable.FONT])
-    drawable.glyphs.cache_clear()
-    yield
-    drawable.glyphs.cache_clear()
 
 
 @pytest.fixture

@@ -530,9 +530,11 @@ def typed(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_bad_input_on_the_command_line(
     argument: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("LF_EXPERIMENTS_CACHE", "/nonexistent")
     monkeypatch.setattr(sys, "argv", ["lf_experiments", argument, f"hydra.run.dir={tmp_path}/run"])
     with pytest.raises(SystemExit) as stopped:
         command.main()
+    assert stopped.value.code == 1 or isinstance(stopped.value.code, str)  # which is status 1 too
     answer = capsys.readouterr().err + str(stopped.value.code)
     assert said in answer
     assert "Traceback" not in answer

@@ -66,7 +66,7 @@ def drawable(text: str) -> str:
             continue
         if not is_mark(letter):
             base = letter
-        shown += letter if is_drawable(letter) and has_font(base, letter) else LACKING
+        shown += letter if is_drawable(letter, base) else LACKING
     return re.sub(rf"{LACKING}([{LACKING} ]*{LACKING})?", lambda found: counted(found[0].count(LACKING)), shown)
 
 
@@ -75,25 +75,15 @@ def counted(letters: int) -> str:
     return f"[{letters}\N{NO-BREAK SPACE}letter{'s' if letters > 1 else ''}]"
 
 
-def is_drawable(letter: str) -> bool:
-    """Whether a font has a glyph for a letter, and the letter would stand where it belongs."""
-    return ord(letter) in glyphs() and (JOINS_LETTERS or unicodedata.bidirectional(letter) not in RIGHT_TO_LEFT)
+def is_drawable(letter: str, base: str = "") -> bool:
+    """Whether one font has a letter and the one that it is set on, and the letter would stand where it belongs."""
+    is_in_font = any(glyphs_of(family).issuperset(map(ord, base + letter)) for family in font_families())
+    return is_in_font and (JOINS_LETTERS or unicodedata.bidirectional(letter) not in RIGHT_TO_LEFT)
 
 
 def is_mark(letter: str) -> bool:
     """Whether a letter is set on the one before, as an accent is, or a vowel of Hindi."""
     return unicodedata.category(letter).startswith("M")
-
-
-def has_font(*letters: str) -> bool:
-    """Whether one font has all these letters, as it must to draw a mark on its letter."""
-    return any(glyphs_of(family).issuperset(map(ord, "".join(letters))) for family in font_families())
-
-
-@cache
-def glyphs() -> frozenset[int]:
-    """The code points that the fonts have a glyph for."""
-    return frozenset().union(*map(glyphs_of, font_families()))
 
 
 @cache
